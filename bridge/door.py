@@ -1,0 +1,64 @@
+"""What stands between a WebSocket connection and the protocol spoken on it.
+
+`bridge.connection.WebSocketConnection` moves bytes and knows RFC 6455; a `Door` knows what the messages mean. The connection
+looks up the door by path, gives it a `Wire`, and feeds it whole messages.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Door", "DoorFactory", "Handshake", "Wire"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handshake:
+    """The HTTP request that opened a WebSocket.
+
+    Attributes:
+        path: without the query.
+        query: first value of each parameter.
+        headers: names in lower case.
+        client: address of the peer, empty when unknown.
+    """
+
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    client: str
+
+
+class Wire(Protocol):
+    """One open WebSocket, as a door sees it."""
+
+    @property
+    def buffered(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+
+    def send_frame(self, frame: bytes) -> None:
+        """Writes bytes that are a WebSocket frame already (see `bridge.connection.text_frame`): framed once, sent to many."""
+
+    def send_text(self, text: bytes) -> None:
+        """Frames and writes one UTF-8 message. Writes of one read are joined into one write to the socket."""
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Starts the closing handshake: what was written before is still sent; nothing more is received."""
+
+
+class Door(Protocol):
+    """The protocol spoken on one connection. Made when the handshake is done; every method runs on the event loop."""
+
+    def opened(self, wire: Wire) -> None:
+        """The WebSocket is open."""
+
+    def received(self, message: bytes | str) -> None:
+        """One whole message: str for text, bytes for binary."""
+
+    def writable(self) -> None:
+        """The socket took what had piled up: `wire.buffered` is below the low-water mark again."""
+
+    def closed(self, code: int) -> None:
+        """The WebSocket is gone, for whatever reason; called once, nothing follows. 1006 when without a close frame."""
+
+
+DoorFactory = Callable[[Handshake], Door]

@@ -1,0 +1,52 @@
+"""`Link`: all that the hub's services know of a broker.
+
+    LinkError
+      LinkDown      publish while the broker cannot be reached
+
+Two implementations: `hub.embedded.EmbeddedLink` (the broker in this process: a call, no socket, no copy) and
+`hub.remote.RemoteLink` (an MQTT client of an existing broker).
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+__all__ = ["Link", "LinkDown", "LinkError", "OnConnected", "OnMessage"]
+
+OnMessage = Callable[[str, bytes, bool], None]
+"""Called with (topic, payload, retained). `retained` is True only for a message that was kept before the subscription."""
+
+OnConnected = Callable[[bool], None]
+"""Called with True when the broker can be reached (again) and every subscription stands, with False when it is lost."""
+
+
+class LinkError(Exception):
+    """Something went wrong between the hub and its broker."""
+
+
+class LinkDown(LinkError):
+    """The broker cannot be reached now: nothing was published."""
+
+
+class Link(Protocol):
+    """A broker, as the services see it. Callbacks run on the event loop, in per-topic order, never inside `publish`."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker can be reached now."""
+
+    @property
+    def wills_are_final(self) -> bool:
+        """True when a will proves the connection gone: the broker is ours and knows its connections."""
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
+        """Hands one message to the broker; own subscriptions see it too. An empty retained payload clears the topic.
+
+        Raises:
+            LinkDown: there is no broker to take it.
+        """
+
+    def subscribe(self, topic_filter: str, on_message: OnMessage) -> None:
+        """Asks for all that matches, now and after every reconnect; retained messages first. QoS 1."""
+
+    def watch_connection(self, on_connected: OnConnected) -> None:
+        """Asks to be told of every change of `connected`."""
