@@ -1,0 +1,24 @@
+"""How much one socket may ask for: a token bucket, pure. Times are seconds of any monotonic clock."""
+
+__all__ = ["TokenBucket"]
+
+
+class TokenBucket:
+    """Allows `rate` a second in the long run and `burst` at once; `rate` 0: no limit."""
+
+    __slots__ = ("_burst", "_full_at", "_rate")
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._full_at = float("-inf")
+
+    def take(self, now: float) -> bool:
+        """Takes one; False when there is none left."""
+        if self._rate <= 0:
+            return True
+        # the bucket is full at `_full_at`; each take moves that by 1/rate, and an empty one is burst/rate away from full
+        full_at = max(self._full_at, now) + 1 / self._rate
+        if full_at - now > self._burst / self._rate:
+            return False
+        self._full_at = full_at
+        return True

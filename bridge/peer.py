@@ -1,0 +1,90 @@
+"""One connected browser or WebSocket station, whatever door it came through, and its bounded outbox."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from bridge.door import Wire
+from bridge.errors import CLOSE_OVERLOAD
+from bridge.limits import TokenBucket
+from hub.auth import Identity
+
+__all__ = ["HIGH_WATER", "OUTBOX_BYTES", "OUTBOX_SECONDS", "Peer"]
+
+HIGH_WATER = 64 * 1024
+"""Unsent bytes above which statuses are skipped to the newest."""
+OUTBOX_BYTES = 16 * 1024 * 1024
+"""Unsent bytes of what may not be dropped that close a peer (contract.md section 7)."""
+OUTBOX_SECONDS = 10.0
+"""Seconds above the high-water mark, with something that may not be dropped waiting, that close a peer."""
+
+
+class Peer(ABC):
+    """One socket with an identity. A door's subclass knows the wire format.
+
+    Attributes:
+        peer_id: opaque, new for every connection.
+        station_id: the station that this socket registered as.
+        watch: the stations whose statuses it wants; None: all.
+        seen: the number of the last status flush it got.
+        behind: it reads slowly; the next statuses go out when it is writable again.
+    """
+
+    def __init__(
+        self, peer_id: str, identity: Identity, wire: Wire, bucket: TokenBucket, now: Callable[[], float]
+    ) -> None:
+        self.peer_id, self.identity, self.wire, self.bucket = peer_id, identity, wire, bucket
+        self.station_id: str | None = None
+        self.watch: frozenset[str] | None = None
+        self.seen = -1
+        self.behind = False
+        self.skipped = 0
+        self._now = now
+        self._blocked_since: float | None = None
+        self._closing = False
+
+    @property
+    def is_browser(self) -> bool:
+        """Whether fleet pushes go to it: not to stations."""
+        return self.station_id is None and self.identity.type != "station"
+
+    @staticmethod
+    @abstractmethod
+    def frame(event: str, data: bytes) -> bytes:
+        """The whole wire frame of a push; `data` is JSON. The same bytes serve every peer of this door."""
+
+    def push(self, event: str, data: Any) -> None:
+        """Sends an event that may not be dropped."""
+        self.send_frame(self.frame(event, orjson.dumps(data)))
+
+    def send_frame(self, frame: bytes) -> None:
+        """Sends a frame that may not be dropped; a peer that does not read is closed with 1013 instead."""
+        if self._closing:
+            return
+        self.wire.send_frame(frame)
+        if self.congested and self._blocked_since is None:
+            self._blocked_since = self._now()
+        self.check_outbox()
+
+    @property
+    def congested(self) -> bool:
+        """Whether it reads more slowly than it is sent to."""
+        return self.wire.buffered > HIGH_WATER
+
+    def check_outbox(self) -> None:
+        """Closes the peer when its outbox is over its limits. Called on every send and once a second."""
+        late = self._blocked_since is not None and self._now() - self._blocked_since > OUTBOX_SECONDS
+        if not self._closing and (late or self.wire.buffered > OUTBOX_BYTES):
+            self.close(CLOSE_OVERLOAD, "Outbox overflow: read faster or watch fewer stations")
+
+    def writable(self) -> None:
+        """The socket took what had piled up."""
+        self._blocked_since = None
+
+    def close(self, code: int, reason: str) -> None:
+        """Closes the socket; later pushes are dropped."""
+        if not self._closing:
+            self._closing = True
+            self.wire.close(code, reason)

@@ -1,0 +1,144 @@
+"""From 10,000 status messages to one frame (architecture.md section 6), as a pure state machine.
+
+A message costs one dictionary store on arrival. `flush` validates the newest of each station that somebody watches, drops
+and counts what is stale or invalid, and encodes each station's JSON once. Nothing is parsed that no one will see.
+Times are milliseconds since 1970, given by the caller.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import orjson
+from pydantic import ValidationError
+
+from devices.messages import MAX_MESSAGE, MessageError, Status, why
+
+__all__ = ["FUTURE_MS", "STALE_MS", "Counters", "Stale", "StatusBoard", "read_status"]
+
+STALE_MS = 15_000
+"""A status older than this is dropped and counted (contract.md section 4)."""
+FUTURE_MS = 60_000
+"""A status from further in the future than this gets the hub's time (contract.md section 4)."""
+
+
+class Stale(MessageError):
+    """A status that is older than `STALE_MS`."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What became of the status messages, since the start."""
+
+    received: int = 0
+    stale: int = 0
+    invalid: int = 0
+    clamped: int = 0
+
+
+def read_status(station_id: str, raw: bytes, arrived_ms: int, counters: Counters) -> bytes:
+    """One station's status as the JSON that browsers get.
+
+    The topic's id wins over the payload's; a missing `updatedAt` becomes the hub's time, a missing `summary` is computed,
+    extra fields pass through.
+
+    Raises:
+        Stale: older than `STALE_MS` when it arrived.
+        MessageError: not JSON, not an object, too large, or fields of the wrong type.
+    """
+    if len(raw) > MAX_MESSAGE:
+        raise MessageError(f"data: larger than {MAX_MESSAGE} bytes")
+    try:
+        value = orjson.loads(raw)
+    except ValueError:
+        raise MessageError("data: not valid JSON") from None
+    if not isinstance(value, dict):
+        raise MessageError("data: not an object")
+    value["stationId"] = station_id
+    if value.get("updatedAt") is None:
+        value["updatedAt"] = arrived_ms
+    try:
+        status = Status.model_validate(value)
+    except ValidationError as error:
+        raise MessageError(why(error)) from None
+    assert status.updated_at is not None, "filled in above"
+    if status.updated_at < arrived_ms - STALE_MS:
+        raise Stale(f"updatedAt: older than {STALE_MS // 1000} s")
+    if status.updated_at > arrived_ms + FUTURE_MS:
+        value["updatedAt"] = arrived_ms
+        counters.clamped += 1
+    value.setdefault("devices", [])
+    value["summary"] = status.summarized().model_dump()
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # orjson's own error is a TypeError
+        raise MessageError("data: nested too deep") from None
+
+
+class StatusBoard:
+    """The newest status of every station."""
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self._raw: dict[str, tuple[bytes, int]] = {}
+        self._json: dict[str, bytes] = {}
+        self._written: dict[str, int] = {}
+        self._round = 0
+
+    @property
+    def round(self) -> int:
+        """The number of the last flush."""
+        return self._round
+
+    def arrived(self, station_id: str, raw: bytes, now_ms: int) -> None:
+        """Keeps a status: the newest of a station in a window wins whole."""
+        self.counters.received += 1
+        self._raw[station_id] = (raw, now_ms)
+
+    def read(self, station_id: str) -> bytes | None:
+        """Validates what a station sent last, now; None when there is nothing new or it was no good (then counted)."""
+        waiting = self._raw.pop(station_id, None)
+        if waiting is None:
+            return None
+        try:
+            encoded = read_status(station_id, *waiting, self.counters)
+        except Stale:
+            self.counters.stale += 1
+            return None
+        except MessageError:
+            self.counters.invalid += 1
+            return None
+        self._json[station_id] = encoded
+        self._written[station_id] = self._round + 1
+        return encoded
+
+    def flush(self, watched: Collection[str] | None) -> dict[str, bytes]:
+        """Ends a window.
+
+        Args:
+            watched: the stations that some browser watches; None: all.
+
+        Returns:
+            the JSON of each station that is new since the last flush, of those watched.
+        """
+        ids = list(self._raw) if watched is None else [sid for sid in watched if sid in self._raw]
+        for station_id in ids:
+            self.read(station_id)
+        self._round += 1
+        return {sid: self._json[sid] for sid, at in self._written.items() if at == self._round}
+
+    def since(self, seen: int, watched: Collection[str] | None) -> list[bytes]:
+        """The newest JSON of the stations watched that changed after flush number `seen`; 0: all there is."""
+        if watched is None:
+            return [self._json[sid] for sid, at in self._written.items() if at > seen]
+        return [self._json[sid] for sid in watched if self._written.get(sid, -1) > seen]
+
+    def latest(self, watched: Collection[str] | None) -> list[bytes]:
+        """The newest JSON of each station watched (None: all), those waiting for the flush included."""
+        for station_id in list(self._raw) if watched is None else [sid for sid in watched if sid in self._raw]:
+            self.read(station_id)
+        return self.since(-1, watched)
+
+    def forget(self, station_id: str) -> None:
+        """Drops a station's status."""
+        for table in (self._raw, self._json, self._written):
+            table.pop(station_id, None)
