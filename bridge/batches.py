@@ -42,7 +42,6 @@ class Batches:
         watched: set[str] | None = set()
         groups: dict[tuple[type[Peer], frozenset[str] | None], list[Peer]] = {}
         for peer in peers:
-            peer.check_outbox()
             if peer.congested:
                 peer.behind = True
                 peer.skipped += 1

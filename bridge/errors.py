@@ -14,6 +14,7 @@ __all__ = [
     "CLOSE_KICKED",
     "CLOSE_OVERLOAD",
     "CLOSE_REFUSED",
+    "CLOSE_RESTART",
     "FORBIDDEN",
     "FORBIDDEN_ROOM",
     "FORBIDDEN_STATION",
@@ -22,7 +23,9 @@ __all__ = [
     "NO_SUCH_EVENT",
     "PEER_NOT_FOUND",
     "PEER_STRANGER",
+    "RESERVED_COMMAND",
     "ROOM_NOT_FOUND",
+    "STATION_ERROR",
     "STATION_NOT_REGISTERED",
     "STATION_OFFLINE",
     "STATION_OFFLINE_OR_UNKNOWN",
@@ -30,6 +33,7 @@ __all__ = [
     "STATION_UNREACHABLE",
     "TOO_MANY_COMMANDS",
     "TOO_MANY_EVENTS",
+    "TOO_MANY_ROOMS",
     "UNAUTHORIZED",
     "UNAVAILABLE",
     "ConnectRefused",
@@ -40,6 +44,7 @@ __all__ = [
 CLOSE_REFUSED: Final = 4401
 CLOSE_KICKED: Final = 4403
 CLOSE_OVERLOAD: Final = 1013
+CLOSE_RESTART: Final = 1012
 
 
 class EventError(Exception):
@@ -80,11 +85,14 @@ NO_SUCH_EVENT: Final = ("NOT_FOUND", "Unknown event")
 PEER_NOT_FOUND: Final = ("SIGNAL_PEER_NOT_FOUND", "Peer not found")
 PEER_STRANGER: Final = ("FORBIDDEN", "You share no room and no stream request with this peer")
 ROOM_NOT_FOUND: Final = ("ROOM_NOT_FOUND", "Room not found")
+RESERVED_COMMAND: Final = ("INVALID_ARGUMENT", "type: this command is the hub's own, use its event")
+STATION_ERROR: Final = ("STATION_ERROR", "The station reported an error")
 STATION_NOT_REGISTERED: Final = ("STATION_NOT_REGISTERED", "This connection is not registered as a station")
 STATION_OFFLINE: Final = ("STATION_OFFLINE", "Station offline")
 STATION_OFFLINE_OR_UNKNOWN: Final = ("STATION_OFFLINE", "Station offline or not found")
 STATION_TAKEN: Final = ("STATION_ALREADY_REGISTERED", "Another identity holds this station")
 STATION_UNREACHABLE: Final = ("STATION_UNREACHABLE", "Station unreachable")
 TOO_MANY_COMMANDS: Final = ("RESOURCE_EXHAUSTED", "Too many commands wait for a reply")
+TOO_MANY_ROOMS: Final = ("RESOURCE_EXHAUSTED", "Too many rooms")
 TOO_MANY_EVENTS: Final = ("RESOURCE_EXHAUSTED", "Too many events")
 UNAVAILABLE: Final = ("UNAVAILABLE", "The broker cannot be reached")

@@ -30,6 +30,7 @@ class Peer(ABC):
         watch: the stations whose statuses it wants; None: all.
         seen: the number of the last status flush it got.
         behind: it reads slowly; the next statuses go out when it is writable again.
+        admin: it sits on the admin namespace, and gets `monitor-update` alone.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Peer(ABC):
         self.watch: frozenset[str] | None = None
         self.seen = -1
         self.behind = False
+        self.admin = False
         self.skipped = 0
         self._now = now
         self._blocked_since: float | None = None
@@ -48,7 +50,7 @@ class Peer(ABC):
     @property
     def is_browser(self) -> bool:
         """Whether fleet pushes go to it: not to stations."""
-        return self.station_id is None and self.identity.type != "station"
+        return self.station_id is None and self.identity.type != "station" and not self.admin
 
     @staticmethod
     @abstractmethod

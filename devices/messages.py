@@ -22,15 +22,21 @@ __all__ = [
     "CommandReply",
     "Device",
     "Json",
+    "MemberRecord",
     "Message",
     "MessageError",
+    "NodeRecord",
     "Offline",
+    "PeerPush",
+    "Record",
     "RoomAction",
+    "RoomRecord",
     "Signal",
     "StationId",
     "Status",
     "StreamResponse",
     "Summary",
+    "UserRecord",
     "Verdict",
     "decode",
     "encode",
@@ -55,7 +61,7 @@ class MessageError(ValueError):
 
 def _encodable(value: Any) -> Any:
     try:
-        orjson.dumps(value)
+        orjson.dumps([[[[[[[[value]]]]]]]])  # room for the objects that it will be put into
     except (TypeError, RecursionError):  # orjson's own error is a TypeError
         raise ValueError("nested too deep") from None
     return value
@@ -129,6 +135,7 @@ class Birth(Message):
         keepalive: the MQTT keep-alive in seconds.
         status_interval: seconds between two status messages, when the station reports on its own.
         via: how the station is connected; the hub itself writes "websocket".
+        peer: with "websocket", the peer id of the socket.
     """
 
     session_id: Text
@@ -137,10 +144,15 @@ class Birth(Message):
     keepalive: Annotated[float, Field(gt=0, le=65_535)] | None = None
     status_interval: Annotated[float, Field(gt=0, le=86_400)] | None = None
     via: Literal["mqtt", "websocket"] = "mqtt"
+    peer: Text | None = None
 
 
 class Offline(Message):
-    """`stations/{sid}/offline`: the last will, or with reason "goodbye" a clean leave."""
+    """`stations/{sid}/offline`: the last will, or with reason "goodbye" a clean leave.
+
+    Attributes:
+        session_id: the session that ended; of a WebSocket, its peer id.
+    """
 
     station_id: str = ""
     session_id: Annotated[str, Field(max_length=256)] | None = None
@@ -213,7 +225,26 @@ class RoomAction(Message):
     room_id: Text
 
 
-class Verdict(Message):
+class Record(Message):
+    """Base of the retained records under `live/`: who wrote it, and which of two is the newer.
+
+    Attributes:
+        nid: the node that wrote it.
+        epoch: one more than the highest seen, for each new writer.
+        rev: counts the writer's own changes.
+    """
+
+    nid: str = ""
+    epoch: Annotated[int, Field(ge=0, le=2**53)] = 0
+    rev: Annotated[int, Field(ge=0, le=2**53)] = 0
+
+    @property
+    def version(self) -> tuple[int, int, str]:
+        """Greater is newer; a replica applies only what is greater than what it has."""
+        return self.epoch, self.rev, self.nid
+
+
+class Verdict(Record):
     """`live/stations/{sid}`, retained: the hub's presence verdict. `since` is in milliseconds since 1970."""
 
     state: Literal["online", "offline"]
@@ -221,7 +252,48 @@ class Verdict(Message):
     since: Millis = 0
     via: Literal["mqtt", "websocket"] | None = None
     reason: str | None = None
-    rev: int = 0
+
+
+class RoomRecord(Record):
+    """`live/rooms/{rid}`, retained: a room exists. `created_at` is in milliseconds since 1970."""
+
+    created_at: Millis = 0
+
+
+class MemberRecord(Message):
+    """`live/rooms/{rid}/{pid}`, retained: a peer is in a room; written by the node that holds the peer."""
+
+    nid: str
+    joined_at: Millis = 0
+
+
+class UserRecord(Message):
+    """`live/users/{uid}`, retained: the one valid session of a user; the greater (issued_at, session_id) is the newer."""
+
+    session_id: Text
+    issued_at: float = 0.0
+
+
+class NodeRecord(Message):
+    """`live/nodes/{nid}`, retained: a node is there; written again every few seconds, cleared by its will."""
+
+    beat: Annotated[int, Field(ge=0)] = 0
+
+
+class PeerPush(Message):
+    """`peers/{nid}/{pid}`: an event for one socket of another node.
+
+    Attributes:
+        id: tells a message that came twice.
+        station: deliver only while the socket speaks for this station.
+        stream_of: deliver only while the socket has a stream request open with this station.
+    """
+
+    id: Text
+    event: Text
+    data: Json = None
+    station: StationId | None = None
+    stream_of: StationId | None = None
 
 
 M = TypeVar("M", bound=BaseModel)

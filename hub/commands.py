@@ -1,7 +1,7 @@
 """Commands to stations and stream requests that are open, as a pure state machine.
 
 A command waits for the reply of the station that was asked; a stream response counts only for a request that is open.
-Times are seconds of any monotonic clock.
+Pure: the clock is injected.
 """
 
 import heapq
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from devices.messages import CommandReply
+from hub.clock import Clock
 
 __all__ = ["MAX_OPEN", "STREAM_LIFETIME", "Commands", "Outcome", "Streams"]
 
@@ -16,6 +17,9 @@ MAX_OPEN: Final = 10_000
 """Commands that may wait at a time; one more is RESOURCE_EXHAUSTED."""
 STREAM_LIFETIME: Final = 600.0
 """Seconds that a stream request allows an answer and signaling between its two sides."""
+
+MAX_CAMERAS: Final = 100
+"""Open requests of one browser to one station; the oldest is forgotten first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class _Open:
 class Commands:
     """The commands that wait for a reply."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._open: dict[str, _Open] = {}
         self._heap: list[tuple[float, str]] = []
         self.stray_replies = 0
@@ -54,18 +59,23 @@ class Commands:
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, command_id: str, station_id: str, now: float, deadline: float) -> None:
-        """A command is about to be sent.
+    def open(self, command_id: str, station_id: str, timeout: float) -> None:
+        """A command is about to be sent; it may take `timeout` seconds.
 
         Raises:
             OverflowError: `MAX_OPEN` commands wait already.
         """
         if len(self._open) >= MAX_OPEN:
             raise OverflowError("too many commands wait for a reply")
+        now = self._clock.monotonic()
         self._open[command_id] = _Open(station_id, now)
-        heapq.heappush(self._heap, (deadline, command_id))
+        heapq.heappush(self._heap, (now + timeout, command_id))
 
-    def reply(self, station_id: str, reply: CommandReply, now: float) -> Outcome | None:
+    def cancel(self, command_id: str) -> None:
+        """Nobody waits any more."""
+        self._open.pop(command_id, None)
+
+    def reply(self, station_id: str, reply: CommandReply) -> Outcome | None:
         """A station replied; an outcome when that ends the command. A reply of another station is counted and ignored."""
         command = self._open.get(reply.id)
         if command is None or command.station_id != station_id:
@@ -75,15 +85,12 @@ class Commands:
         if reply.stage == "received" or reply.stage == "progress":
             return None
         del self._open[reply.id]
-        return Outcome(reply.id, reply.stage, True, now - command.sent, reply.result, reply.error)
+        elapsed = self._clock.monotonic() - command.sent
+        return Outcome(reply.id, reply.stage, True, elapsed, reply.result, reply.error)
 
-    def next_deadline(self) -> float | None:
-        """When the next command may time out; None: never."""
-        return self._heap[0][0] if self._heap else None
-
-    def advance(self, now: float) -> list[Outcome]:
-        """Lets time pass: commands past their deadline end as `timeout`."""
-        over = []
+    def tick(self) -> list[Outcome]:
+        """Time passed: commands past their deadline end as `timeout`."""
+        over, now = [], self._clock.monotonic()
         while self._heap and self._heap[0][0] <= now:
             _, command_id = heapq.heappop(self._heap)
             command = self._open.pop(command_id, None)
@@ -95,27 +102,31 @@ class Commands:
 class Streams:
     """Which browser asked which station for a stream."""
 
-    def __init__(self) -> None:
-        self._open: dict[tuple[str, str], dict[str, float]] = {}
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until: dict[tuple[str, str], dict[str, float]] = {}
 
-    def open(self, requester_id: str, station_id: str, camera_id: str, now: float) -> None:
+    def open(self, requester_id: str, station_id: str, camera_id: str) -> None:
         """A request was sent; asking again renews it."""
-        self._open.setdefault((requester_id, station_id), {})[camera_id] = now + STREAM_LIFETIME
+        cameras = self._until.setdefault((requester_id, station_id), {})
+        cameras.pop(camera_id, None)
+        if len(cameras) >= MAX_CAMERAS:
+            del cameras[next(iter(cameras))]
+        cameras[camera_id] = self._clock.monotonic() + STREAM_LIFETIME
 
-    def cameras(self, requester_id: str, station_id: str, now: float) -> list[str]:
+    def cameras(self, requester_id: str, station_id: str) -> list[str]:
         """The cameras of a station that a browser has asked for, oldest request first."""
-        cameras = self._open.get((requester_id, station_id), {})
-        return [camera for camera, until in sorted(cameras.items(), key=lambda item: item[1]) if until > now]
+        now = self._clock.monotonic()
+        cameras = self._until.get((requester_id, station_id), {})
+        return [camera for camera, until in cameras.items() if until > now]
 
     def drop(self, requester_id: str) -> None:
         """The browser is gone."""
-        for key in [key for key in self._open if key[0] == requester_id]:
-            del self._open[key]
+        for key in [key for key in self._until if key[0] == requester_id]:
+            del self._until[key]
 
-    def expire(self, now: float) -> None:
-        """Forgets requests that are over."""
-        for key, cameras in list(self._open.items()):
-            for camera in [camera for camera, until in cameras.items() if until <= now]:
-                del cameras[camera]
-            if not cameras:
-                del self._open[key]
+    def tick(self) -> None:
+        """Time passed: forgets requests that are over."""
+        now = self._clock.monotonic()
+        for key in [key for key, cameras in self._until.items() if max(cameras.values()) <= now]:
+            del self._until[key]

@@ -2,6 +2,7 @@
 
     LinkError
       LinkDown      publish while the broker cannot be reached
+      ListenError   a port of the embedded broker cannot be had
 
 Two implementations: `hub.embedded.EmbeddedLink` (the broker in this process: a call, no socket, no copy) and
 `hub.remote.RemoteLink` (an MQTT client of an existing broker).
@@ -10,7 +11,7 @@ Two implementations: `hub.embedded.EmbeddedLink` (the broker in this process: a 
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Link", "LinkDown", "LinkError", "OnConnected", "OnMessage"]
+__all__ = ["Link", "LinkDown", "LinkError", "ListenError", "OnConnected", "OnMessage"]
 
 OnMessage = Callable[[str, bytes, bool], None]
 """Called with (topic, payload, retained). `retained` is True only for a message that was kept before the subscription."""
@@ -25,6 +26,14 @@ class LinkError(Exception):
 
 class LinkDown(LinkError):
     """The broker cannot be reached now: nothing was published."""
+
+
+class ListenError(LinkError):
+    """The embedded broker cannot listen; `str()` names host and port."""
+
+    def __init__(self, host: str, port: int, why: str) -> None:
+        super().__init__(f"cannot listen on {host}:{port} for MQTT ({why}): choose another port or stop what uses it")
+        self.host, self.port = host, port
 
 
 class Link(Protocol):

@@ -1,277 +1,373 @@
-"""Who is there: two sources, one verdict (architecture.md section 5), as a pure state machine.
+"""Which stations are online: two sources, one verdict (architecture.md section 5). Pure: messages and time in, effects out.
 
-A station has two legs, MQTT and WebSocket; it is online while either is. One leg goes through:
-
-    ABSENT  --birth, fresh status-->  PRESENT
-    PRESENT --final will, goodbye, silence-->  ABSENT
-    PRESENT --will that may be a takeover's-->  SUSPECT      (the station is asked; nothing is published)
-    PRESENT --hub restarted, link was down-->  UNKNOWN       (the same)
-    SUSPECT, UNKNOWN --any newer sign of life-->  PRESENT
-    SUSPECT, UNKNOWN --silence-->  ABSENT
-
-Only a change between "some leg not ABSENT" and "all ABSENT" is a verdict, so nothing flaps and nothing is told twice. Session
-ids are opaque: the newer session is the one whose birth arrived later; a will of a superseded one is counted and ignored.
-
-Times are seconds of any monotonic clock, given by the caller.
+Rules:
+    a birth, or the first message of a station that never announces itself, makes it online; the later birth is the newer session;
+    a goodbye of the current session makes it offline; a will too, at once where the broker knows its connections, else
+        after a suspicion: the station is asked to report, and silence for max(will grace, one status interval) decides;
+    a goodbye or will of a superseded session is counted and ignored;
+    silence of 3 status intervals, 15 s at least, makes it offline; it is asked to report just before;
+    a WebSocket of a station counts beside MQTT: online if either;
+    after a restart or a lost link nothing is decided until the stations were asked and had time to answer;
+    only the node that owns a station decides; the others follow its verdict;
+    verdicts are published and told on a change only; `suspect` and `unknown` never are.
 """
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import Final, Literal
 
-__all__ = ["AskStatus", "Change", "Effect", "Presence", "Reason", "Via"]
+from devices.messages import Birth, Offline, Verdict
+from hub.clock import Clock
 
-Via = Literal["mqtt", "websocket"]
-Reason = Literal["birth", "status", "will", "goodbye", "silence"]
+__all__ = ["MIN_SILENCE", "AskReport", "Changed", "Effect", "Presence", "PublishVerdict", "State"]
+
+MIN_SILENCE: Final = 15.0
+"""Seconds of silence that are always forgiven, and all that is without an announced interval (contract.md section 7)."""
+MISSED_INTERVALS: Final = 3
+ASK_SPREAD: Final = 3.0
+"""Seconds over which a whole fleet is asked to report, so that it does not answer all at once."""
 
 
-class Leg(Enum):
-    """Where one way to a station stands."""
+class State(Enum):
+    """What the hub thinks of a station; only the first two are ever published."""
 
-    ABSENT = "absent"
-    PRESENT = "present"
+    ONLINE = "online"
+    OFFLINE = "offline"
     SUSPECT = "suspect"
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """The verdict on a station changed: publish and push it."""
+class PublishVerdict:
+    """Write the station's retained record."""
 
     station_id: str
-    online: bool
-    session_id: str | None
-    via: Via
-    reason: Reason
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class AskStatus:
-    """Ask the station to report: it is suspect or unknown. `delay` in seconds spreads a fleet's answers."""
+class Changed:
+    """The verdict changed: tell the browsers."""
 
     station_id: str
-    delay: float = 0.0
+    online: bool
 
 
-Effect = Change | AskStatus
+@dataclass(frozen=True, slots=True)
+class AskReport:
+    """Ask the station to report."""
+
+    station_id: str
 
 
-@dataclass(slots=True)
-class _Way:
-    leg: Leg = Leg.ABSENT
-    session_id: str | None = None
-    deadline: float | None = None
-    queued: float | None = None
-    """The time of this leg's one live entry in the heap; any other entry of it is void."""
+Effect = PublishVerdict | Changed | AskReport
 
 
 @dataclass(slots=True)
 class _Station:
-    mqtt: _Way = field(default_factory=_Way)
-    websocket: _Way = field(default_factory=_Way)
+    """What is known of one station.
+
+    `session` is the current MQTT session, None when it never announced one; `sockets` are the peer ids that registered it by
+    WebSocket, oldest first; `deadline` is when silence decides, `ask_at` when it is asked before; `told` is what the
+    browsers heard last.
+    """
+
+    state: State = State.OFFLINE
+    mqtt: bool = False
+    session: str | None = None
+    sockets: dict[str, str] = field(default_factory=dict)
     interval: float | None = None
     announced: bool = False
     last_status: float | None = None
-
-    def way(self, via: Via) -> _Way:
-        return self.mqtt if via == "mqtt" else self.websocket
-
-    @property
-    def online(self) -> bool:
-        return self.mqtt.leg is not Leg.ABSENT or self.websocket.leg is not Leg.ABSENT
+    deadline: float | None = None
+    ask_at: float | None = None
+    timer: float | None = None
+    verdict: Verdict | None = None
+    told: bool | None = None
 
 
 class Presence:
-    """The verdict on every station.
+    """The presence of every station.
 
     Args:
-        wills_are_final: a will proves the connection gone (the broker is ours); else it makes the station suspect.
-        silence: seconds without status before a station that announced no interval is offline.
-        suspicion: the least seconds that a suspect station has to answer.
-        recovery: seconds that unknown stations have to answer after a restart or a lost link; their asking is spread over
-            the first half.
+        nid: the own node.
+        owns: whether the own node decides for a station.
+        wills_are_final: `Link.wills_are_final`.
+        will_grace: seconds a suspect has to answer, at least.
+        jitter: a random number of [0, 1).
     """
 
     def __init__(
-        self, *, wills_are_final: bool, silence: float = 15.0, suspicion: float = 3.0, recovery: float = 10.0
+        self,
+        nid: str,
+        clock: Clock,
+        *,
+        owns: Callable[[str], bool],
+        jitter: Callable[[], float],
+        wills_are_final: bool = False,
+        will_grace: float = 3.0,
     ) -> None:
-        self.wills_are_final = wills_are_final
-        self._silence, self._suspicion, self._recovery = silence, suspicion, recovery
+        self._nid, self._clock, self._owns, self._jitter = nid, clock, owns, jitter
+        self._wills_are_final, self._grace = wills_are_final, will_grace
         self._stations: dict[str, _Station] = {}
-        self._heap: list[tuple[float, str, Via]] = []
+        self._timers: list[tuple[float, str]] = []
         self._frozen = False
-        self._online = 0
         self.ignored_wills = 0
 
-    def __len__(self) -> int:
-        """How many stations are online."""
-        return self._online
+    # ---- what is known
 
     def online(self, station_id: str) -> bool:
-        """Whether the standing verdict on a station is online."""
+        """Whether the last verdict is online."""
         station = self._stations.get(station_id)
-        return station is not None and station.online
+        return station is not None and station.verdict is not None and station.verdict.state == "online"
 
-    def reachable(self, station_id: str, via: Via) -> bool:
-        """Whether a station is there on one way."""
+    def online_ids(self) -> list[str]:
+        """Ids of the stations online, sorted."""
+        return sorted(sid for sid, s in self._stations.items() if s.verdict is not None and s.verdict.state == "online")
+
+    def ids(self) -> list[str]:
+        """Ids of all stations ever heard of."""
+        return list(self._stations)
+
+    def socket(self, station_id: str) -> str | None:
+        """The peer id of the newest WebSocket that speaks for the station."""
         station = self._stations.get(station_id)
-        return station is not None and station.way(via).leg is not Leg.ABSENT
+        return next(reversed(station.sockets)) if station and station.sockets else None
 
-    def settled(self, station_id: str) -> bool:
-        """Whether a status of this station needs no look at its age: its MQTT leg is plainly present."""
+    def state(self, station_id: str) -> State:
+        """What the hub thinks; OFFLINE for a station never heard of."""
         station = self._stations.get(station_id)
-        return station is not None and station.mqtt.leg is Leg.PRESENT
+        return station.state if station else State.OFFLINE
 
-    def stations(self) -> list[str]:
-        """The ids of all stations that are online, sorted."""
-        return sorted(sid for sid, station in self._stations.items() if station.online)
+    def __len__(self) -> int:
+        return len(self._stations)
 
-    # -- signs of life ------------------------------------------------------------------------------------------------
+    # ---- what is heard
 
-    def birth(
-        self, station_id: str, session_id: str, now: float, *, via: Via = "mqtt", interval: float | None = None
-    ) -> list[Effect]:
-        """A station announced itself; its session is now the newest.
+    def birth(self, station_id: str, birth: Birth) -> list[Effect]:
+        """A station announced itself: this is the newest session."""
+        station = self._station(station_id)
+        if birth.via == "websocket" and birth.peer is not None:
+            station.sockets.pop(birth.peer, None)
+            station.sockets[birth.peer] = birth.session_id
+        else:
+            station.mqtt, station.session = True, birth.session_id
+            if birth.status_interval is not None:
+                station.interval, station.announced = birth.status_interval, True
+            self._extend(station_id, station)
+        return self._decide(station_id, station, State.ONLINE, "birth")
 
-        Args:
-            interval: seconds between status messages, when announced.
-        """
-        station = self._stations.setdefault(station_id, _Station())
-        if via == "mqtt":
-            station.interval, station.announced, station.last_status = interval, interval is not None, None
-        return self._alive(station_id, station, via, session_id, now, "birth")
-
-    def status(self, station_id: str, now: float) -> list[Effect]:
-        """A status that is not stale and not a retained message arrived by MQTT."""
-        station = self._stations.setdefault(station_id, _Station())
-        if station.last_status is not None and not station.announced:
-            gap = min(now - station.last_status, _LONGEST_OBSERVED)
-            station.interval = max(station.interval or 0.0, gap)
-        station.last_status = now
-        return self._alive(station_id, station, "mqtt", station.mqtt.session_id, now, "status")
-
-    def _alive(
-        self, station_id: str, station: _Station, via: Via, session_id: str | None, now: float, reason: Reason
-    ) -> list[Effect]:
-        was, way = station.online, station.way(via)
-        way.leg, way.session_id = Leg.PRESENT, session_id
-        # a WebSocket has pings of its own; silence counts only where an interval is announced or observed
-        speaks = via == "mqtt" and (station.interval is not None or station.last_status is not None)
-        self._arm(station_id, via, way, now + self._patience(station) if speaks else None)
-        if was:
-            return []
-        self._online += 1
-        return [Change(station_id, True, session_id, via, reason)]
-
-    def _patience(self, station: _Station) -> float:
-        return max(self._silence, 3 * (station.interval or 0.0))
-
-    # -- signs of death -----------------------------------------------------------------------------------------------
-
-    def left(
-        self, station_id: str, session_id: str | None, now: float, *, via: Via = "mqtt", goodbye: bool = False
-    ) -> list[Effect]:
-        """A will (or, with `goodbye`, a clean leave) arrived for a station."""
+    def heard(self, station_id: str, *, status: bool = False) -> list[Effect]:
+        """Any message of the station itself, neither retained nor a leave: it is alive. The hot path: one lookup if online."""
         station = self._stations.get(station_id)
+        now = self._clock.monotonic()
         if station is None:
+            station = self._station(station_id)
+        if status and not station.announced:
+            if station.last_status is not None:
+                # an answer to report-status comes between two regular ones: forget the longer gap only slowly
+                station.interval = max(now - station.last_status, 0.9 * (station.interval or 0.0))
+            station.last_status = now
+        if station.sockets and not station.mqtt:
+            return []  # what its socket says is published on the same topics
+        station.mqtt = True
+        self._extend(station_id, station)
+        if station.state is State.ONLINE:
             return []
-        way = station.way(via)
-        if way.leg is Leg.ABSENT:
-            return []
-        if session_id is not None and way.session_id is not None and session_id != way.session_id:
+        return self._decide(station_id, station, State.ONLINE, "status" if status else "message")
+
+    def offline(self, station_id: str, leave: Offline) -> list[Effect]:
+        """A will or a goodbye."""
+        station = self._station(station_id)
+        if leave.via == "websocket":
+            if leave.session_id is None or station.sockets.pop(leave.session_id, None) is None:
+                self.ignored_wills += 1
+                return []
+            return self._left(station_id, station, "socket closed")
+        if leave.session_id is not None and station.session is not None and leave.session_id != station.session:
             self.ignored_wills += 1
             return []
-        if goodbye or via == "websocket" or self.wills_are_final:
-            return self._gone(station_id, station, via, "goodbye" if goodbye else "will")
-        if way.leg is Leg.SUSPECT:
+        if leave.reason == "goodbye" or self._wills_are_final:
+            station.mqtt = False
+            return self._left(station_id, station, leave.reason)
+        if station.sockets:
+            station.mqtt = False
             return []
-        way.leg = Leg.SUSPECT
-        self._arm(station_id, via, way, now + max(self._suspicion, station.interval or 0.0))
-        return [AskStatus(station_id)]
-
-    def forget(self, station_id: str) -> list[Effect]:
-        """Takes a station away at once, on both ways."""
-        station = self._stations.get(station_id)
-        if station is None:
+        if station.state is State.OFFLINE or not self._owns(station_id):
             return []
-        effects = [effect for via in _WAYS for effect in self._gone(station_id, station, via, "goodbye")]
-        del self._stations[station_id]
-        return effects
+        station.state = State.SUSPECT
+        self._set_deadline(station_id, station, max(self._grace, station.interval or 0.0))
+        return [AskReport(station_id)]
 
-    def _gone(self, station_id: str, station: _Station, via: Via, reason: Reason) -> list[Effect]:
-        way = station.way(via)
-        if way.leg is Leg.ABSENT:
+    def verdict(self, station_id: str, verdict: Verdict, *, retained: bool) -> list[Effect]:
+        """Another node's verdict, or one kept from before this node's start."""
+        station = self._station(station_id)
+        if station.verdict is not None and verdict.version <= station.verdict.version:
             return []
-        session_id = way.session_id
-        # the session id goes with the leg: a station that comes back without a birth has no known session
-        way.leg, way.session_id, way.deadline = Leg.ABSENT, None, None
-        if via == "mqtt" and reason != "silence":
-            # after silence the observed interval stays: a station that reports each minute flaps once, not for ever
-            station.interval = station.last_status = None
-        if station.online:
-            return []
-        self._online -= 1
-        return [Change(station_id, False, session_id, via, reason)]
+        first, station.verdict = station.verdict is None, verdict
+        online = verdict.state == "online"
+        if retained and self._owns(station_id):
+            if station.state is State.ONLINE:  # it showed itself before this was read
+                return self._decide(station_id, station, State.ONLINE, "heard")
+            station.session = station.session or verdict.session_id
+            if online:
+                self._doubt(station_id, station)
+        else:
+            station.state = State.ONLINE if online else State.OFFLINE
+        if not online:
+            station.deadline = station.ask_at = None
+        if first and (retained or not online):
+            station.told = online  # what was so before anybody asked is no news
+        return self._tell(station_id, station, online)
 
-    # -- time ---------------------------------------------------------------------------------------------------------
+    # ---- the link, the nodes, and time
 
-    def _arm(self, station_id: str, via: Via, way: _Way, deadline: float | None) -> None:
-        # an entry that comes up too early is put back, so a status costs no heap operation
-        way.deadline = deadline
-        if deadline is not None and (way.queued is None or deadline < way.queued):
-            way.queued = deadline
-            heapq.heappush(self._heap, (deadline, station_id, via))
-
-    def next_deadline(self) -> float | None:
-        """When `advance` has something to do at the earliest; None: never."""
-        return None if self._frozen or not self._heap else self._heap[0][0]
-
-    def advance(self, now: float) -> list[Effect]:
-        """Lets time pass: stations whose deadline is over go offline."""
-        effects: list[Effect] = []
-        while not self._frozen and self._heap and self._heap[0][0] <= now:
-            at, station_id, via = heapq.heappop(self._heap)
-            station = self._stations.get(station_id)
-            way = station.way(via) if station is not None else None
-            if station is None or way is None or way.queued != at:
-                continue
-            way.queued = None
-            if way.deadline is not None and way.deadline <= now:
-                effects += self._gone(station_id, station, via, "will" if way.leg is Leg.SUSPECT else "silence")
-            else:
-                self._arm(station_id, via, way, way.deadline)
-        return effects
-
-    # -- the hub's own link -------------------------------------------------------------------------------------------
-
-    def load(self, station_id: str, session_id: str | None, now: float) -> list[Effect]:
-        """A retained verdict from before the restart says online: so it stays, until the station was asked."""
-        station = self._stations.setdefault(station_id, _Station())
-        if station.online:
-            return []
-        self._online += 1
-        station.mqtt.leg, station.mqtt.session_id = Leg.UNKNOWN, session_id
-        if self._frozen:
-            return []
-        self._arm(station_id, "mqtt", station.mqtt, now + self._recovery)
-        return [AskStatus(station_id)]
-
-    def freeze(self) -> None:
-        """The hub's link is down: no deadline runs, no verdict changes."""
+    def link_down(self) -> None:
+        """The broker is out of reach: nothing is decided."""
         self._frozen = True
 
-    def resume(self, now: float) -> list[Effect]:
-        """The link is back (or retained verdicts are loaded): every MQTT leg is unknown and asked, in a spread order."""
+    def resync(self, *, link_was_lost: bool) -> None:
+        """The link is back, or the set of nodes changed: whoever is ours to judge and thought online must show itself."""
         self._frozen = False
-        unsure = [(sid, station) for sid, station in self._stations.items() if station.mqtt.leg is not Leg.ABSENT]
-        for station_id, station in unsure:
-            station.mqtt.leg = Leg.UNKNOWN
-            wait = max(self._recovery, self._patience(station) if station.interval else 0.0)
-            self._arm(station_id, "mqtt", station.mqtt, now + wait)
-        spread = self._recovery / 2 / max(1, len(unsure))
-        return [AskStatus(sid, delay=spread * at) for at, (sid, _) in enumerate(unsure)]
+        for station_id, station in self._stations.items():
+            mine = station.verdict is not None and station.verdict.nid == self._nid
+            by_socket_only = station.sockets and not station.mqtt
+            if station.state is State.OFFLINE or by_socket_only or (mine and not link_was_lost):
+                continue
+            if self._owns(station_id):
+                self._doubt(station_id, station)
 
+    def republish(self) -> list[Effect]:
+        """The link is back: write again what this node decided, for the broker may have forgotten."""
+        return [
+            PublishVerdict(station_id, station.verdict)
+            for station_id, station in self._stations.items()
+            if station.verdict is not None and station.verdict.nid == self._nid
+        ]
 
-_LONGEST_OBSERVED = 300.0
-_WAYS: tuple[Via, Via] = ("mqtt", "websocket")
+    def sockets_of(self, belongs: Callable[[str], bool]) -> list[tuple[str, str, str]]:
+        """(station id, peer id, session id) of the sockets that `belongs` tells."""
+        return [
+            (station_id, peer_id, session_id)
+            for station_id, station in self._stations.items()
+            for peer_id, session_id in station.sockets.items()
+            if belongs(peer_id)
+        ]
+
+    def sockets_gone(self, belongs: Callable[[str], bool]) -> list[Effect]:
+        """A node died with its sockets; `belongs` tells its peer ids."""
+        effects: list[Effect] = []
+        for station_id, station in self._stations.items():
+            dead = [peer for peer in station.sockets if belongs(peer)]
+            for peer in dead:
+                del station.sockets[peer]
+            if dead:
+                effects += self._left(station_id, station, "node gone")
+        return effects
+
+    def tick(self) -> list[Effect]:
+        """Time passed: who was to be asked, who was silent for too long."""
+        if self._frozen:
+            return []
+        now, effects = self._clock.monotonic(), list[Effect]()
+        while self._timers and self._timers[0][0] <= now:
+            at, station_id = heapq.heappop(self._timers)
+            station = self._stations[station_id]
+            if station.timer != at:
+                continue
+            station.timer = None
+            if station.deadline is None:
+                continue
+            if station.deadline <= now:
+                why = "will" if station.state is State.SUSPECT else "silence"
+                station.deadline = station.ask_at = None
+                station.mqtt = False
+                effects += self._left(station_id, station, why)
+                continue
+            if station.ask_at is not None and station.ask_at <= now:
+                station.ask_at = None
+                effects.append(AskReport(station_id))
+            self._schedule(station_id, station)
+        return effects
+
+    # ---- inside
+
+    def _station(self, station_id: str) -> _Station:
+        station = self._stations.get(station_id)
+        if station is None:
+            station = self._stations[station_id] = _Station()
+        return station
+
+    def _extend(self, station_id: str, station: _Station) -> None:
+        """The station was heard: silence counts from now, where it is known to report at all."""
+        if station.interval is None and station.last_status is None:
+            station.deadline = station.ask_at = None
+        else:
+            patience = max(MIN_SILENCE, MISSED_INTERVALS * (station.interval or 0.0))
+            self._set_deadline(station_id, station, patience, ask_in=patience - self._grace)
+
+    def _doubt(self, station_id: str, station: _Station) -> None:
+        """Nobody knows any more: the station is asked, and has time to answer."""
+        station.state = State.UNKNOWN
+        spread = ASK_SPREAD * self._jitter()
+        patience = max(MIN_SILENCE, MISSED_INTERVALS * (station.interval or 0.0))
+        self._set_deadline(station_id, station, spread + patience, ask_in=spread)
+
+    def _set_deadline(self, station_id: str, station: _Station, patience: float, ask_in: float | None = None) -> None:
+        now = self._clock.monotonic()
+        station.deadline, station.ask_at = now + patience, None if ask_in is None else now + ask_in
+        self._schedule(station_id, station)
+
+    def _schedule(self, station_id: str, station: _Station) -> None:
+        """One live timer a station; one that became late is moved when it fires, not when it is put off."""
+        assert station.deadline is not None
+        at = station.deadline if station.ask_at is None else min(station.ask_at, station.deadline)
+        if station.timer is None or at < station.timer:
+            station.timer = at
+            heapq.heappush(self._timers, (at, station_id))
+
+    def _left(self, station_id: str, station: _Station, why: str) -> list[Effect]:
+        """One way to the station is gone: offline when it was the last."""
+        if station.mqtt or station.sockets:
+            return []
+        station.deadline = station.ask_at = None
+        effects = self._decide(station_id, station, State.OFFLINE, why)
+        # one that comes back without a birth has no known session; the observed interval stays after a mere silence
+        station.session = None
+        if why != "silence":
+            station.interval, station.announced, station.last_status = None, False, None
+        return effects
+
+    def _decide(
+        self, station_id: str, station: _Station, state: Literal[State.ONLINE, State.OFFLINE], why: str
+    ) -> list[Effect]:
+        if not self._owns(station_id):
+            return []
+        station.state = state
+        before = station.verdict
+        session = next(reversed(station.sockets.values())) if station.sockets else station.session
+        same = before is not None and before.state == state.value
+        if same and before is not None and (before.session_id == session or state is State.OFFLINE):
+            return []
+        if before is None and state is State.OFFLINE:
+            return []  # never heard of, and gone already
+        station.verdict = Verdict(
+            state="online" if state is State.ONLINE else "offline",
+            session_id=session,
+            since=before.since if same and before is not None else self._clock.wall_ms(),
+            via=("websocket" if station.sockets else "mqtt") if state is State.ONLINE else None,
+            reason=why,
+            nid=self._nid,
+            epoch=0 if before is None else before.epoch + (before.nid != self._nid),
+            rev=0 if before is None else before.rev + 1,
+        )
+        return [PublishVerdict(station_id, station.verdict), *self._tell(station_id, station, state is State.ONLINE)]
+
+    def _tell(self, station_id: str, station: _Station, online: bool) -> list[Effect]:
+        """News for the browsers, never the same twice in a row."""
+        if station.told is online:
+            return []
+        station.told = online
+        return [Changed(station_id, online)]

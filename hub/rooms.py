@@ -1,112 +1,303 @@
-"""Rooms where peers meet for signaling, as a pure state machine. Times are seconds of any monotonic clock."""
+"""Rooms: who is in which, replicated as retained records (architecture.md section 4). Pure: messages and time in, effects out.
 
-import random
+Rules:
+    a member is added and removed by the node that holds the peer; members are listed in join order;
+    whoever is in a room hears once of each who joins and leaves; a leave by one who is no member is not announced;
+    an empty room is forgotten after a while, by the node that owns its id;
+    a station enters only the rooms it was invited to.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["Room", "RoomNotFound", "Rooms"]
+from devices.messages import MemberRecord, RoomRecord
+from hub.clock import Clock
 
-_ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+__all__ = [
+    "MAX_ROOMS_OF_PEER",
+    "Effect",
+    "Joined",
+    "Left",
+    "NoSuchRoom",
+    "PublishMember",
+    "PublishRoom",
+    "Rooms",
+    "TooMany",
+]
+
+MAX_ROOMS_OF_PEER: Final = 100
+MAX_INVITES_OF_ROOM: Final = 1_000
 
 
-class RoomNotFound(LookupError):
-    """There is no such room."""
+class NoSuchRoom(LookupError):
+    """There is no room of that id."""
+
+
+class TooMany(Exception):
+    """The peer is in as many rooms as one peer may be in."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRoom:
+    """Write a room's retained record; None clears it."""
+
+    room_id: str
+    record: RoomRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishMember:
+    """Write a member's retained record; None clears it."""
+
+    room_id: str
+    peer_id: str
+    record: MemberRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Tell the other members."""
+
+    room_id: str
+    peer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Tell the other members."""
+
+    room_id: str
+    peer_id: str
+
+
+Effect = PublishRoom | PublishMember | Joined | Left
 
 
 @dataclass(slots=True)
-class Room:
-    """One room. `members` is in join order; times: `created_ms` since 1970, `empty_since` monotonic or None."""
-
-    room_id: str
-    created_ms: int
-    members: dict[str, None] = field(default_factory=dict)
+class _Room:
+    record: RoomRecord
+    members: dict[str, MemberRecord] = field(default_factory=dict)
     invited: set[str] = field(default_factory=set)
     empty_since: float | None = None
 
 
 class Rooms:
-    """All rooms.
+    """Every room of all nodes.
 
     Args:
-        expiry: seconds that an empty room is kept.
-        rng: where room ids come from.
+        nid: the own node.
+        owns: whether the own node writes for a room id.
+        new_id: gives room ids, `[0-9a-z]{8}`.
+        empty_after: seconds that an empty room is kept.
     """
 
-    def __init__(self, *, expiry: float = 600.0, rng: random.Random | None = None) -> None:
-        self._expiry = expiry
-        self._rng = rng or random.SystemRandom()
-        self._rooms: dict[str, Room] = {}
-        self._of_peer: dict[str, set[str]] = {}
+    def __init__(
+        self,
+        nid: str,
+        clock: Clock,
+        *,
+        owns: Callable[[str], bool],
+        new_id: Callable[[], str],
+        empty_after: float = 600.0,
+    ) -> None:
+        self._nid, self._clock, self._owns, self._new_id = nid, clock, owns, new_id
+        self._empty_after = empty_after
+        self._rooms: dict[str, _Room] = {}
+        self._rooms_of: dict[str, set[str]] = {}
 
-    def __contains__(self, room_id: str) -> bool:
-        return room_id in self._rooms
+    # ---- what is known
 
     def __len__(self) -> int:
         return len(self._rooms)
 
-    def all(self) -> list[Room]:
-        """Every room, oldest first."""
-        return list(self._rooms.values())
+    def exists(self, room_id: str) -> bool:
+        """Whether there is a room of that id."""
+        return room_id in self._rooms
 
-    def create(self, now: float, now_ms: int) -> str:
-        """Makes an empty room; its id matches `[0-9a-z]{8}`."""
-        while (room_id := "".join(self._rng.choices(_ALPHABET, k=8))) in self._rooms:
-            pass
-        self._rooms[room_id] = Room(room_id, now_ms, empty_since=now)
-        return room_id
-
-    def get(self, room_id: str) -> Room:
-        """Raises RoomNotFound."""
+    def members(self, room_id: str) -> list[str]:
+        """Peer ids in join order; empty when there is no such room."""
         room = self._rooms.get(room_id)
-        if room is None:
-            raise RoomNotFound(room_id)
-        return room
+        return [] if room is None else sorted(room.members, key=lambda pid: (room.members[pid].joined_at, pid))
 
-    def join(self, room_id: str, peer_id: str) -> tuple[list[str], bool]:
-        """Puts a peer into a room.
-
-        Returns:
-            the other members in join order, and whether the peer is new there.
-
-        Raises:
-            RoomNotFound: there is no such room.
-        """
-        room = self.get(room_id)
-        new = peer_id not in room.members
-        room.members.setdefault(peer_id)
-        room.empty_since = None
-        self._of_peer.setdefault(peer_id, set()).add(room_id)
-        return [member for member in room.members if member != peer_id], new
-
-    def leave(self, room_id: str, peer_id: str, now: float) -> list[str] | None:
-        """Takes a peer out; gives the members that are left, or None when it was not in there."""
+    def own_members(self, room_id: str) -> list[str]:
+        """Peer ids that this node holds, in no order."""
         room = self._rooms.get(room_id)
-        if room is None or peer_id not in room.members:
-            return None
-        del room.members[peer_id]
-        mine = self._of_peer[peer_id]
-        mine.discard(room_id)
-        if not mine:
-            del self._of_peer[peer_id]
-        if not room.members:
-            room.empty_since = now
-        return list(room.members)
+        return [] if room is None else [pid for pid, member in room.members.items() if member.nid == self._nid]
 
-    def drop(self, peer_id: str, now: float) -> dict[str, list[str]]:
-        """Takes a peer out of every room; gives the members left in each."""
-        return {room_id: self.leave(room_id, peer_id, now) or [] for room_id in sorted(self._of_peer.get(peer_id, ()))}
+    def created_at(self, room_id: str) -> int:
+        """Milliseconds since 1970. Raises NoSuchRoom."""
+        return self._room(room_id).record.created_at
+
+    def ids(self) -> list[str]:
+        """All room ids, oldest first."""
+        return sorted(self._rooms, key=lambda rid: (self._rooms[rid].record.created_at, rid))
 
     def share(self, one: str, other: str) -> bool:
-        """Whether two peers are in a room together."""
-        return not self._of_peer.get(one, set()).isdisjoint(self._of_peer.get(other, set()))
+        """Whether two peers are in a common room."""
+        return not self._rooms_of.get(one, set()).isdisjoint(self._rooms_of.get(other, set()))
 
-    def expire(self, now: float) -> list[str]:
-        """Closes rooms that have been empty too long; gives their ids."""
-        over = [
-            room.room_id
-            for room in self._rooms.values()
-            if room.empty_since is not None and now - room.empty_since >= self._expiry
-        ]
-        for room_id in over:
+    def in_room(self, peer_id: str, room_id: str) -> bool:
+        """Whether the peer is a member."""
+        return room_id in self._rooms_of.get(peer_id, set())
+
+    def known_peer(self, peer_id: str) -> bool:
+        """Whether the peer is in any room."""
+        return peer_id in self._rooms_of
+
+    def invited(self, station_id: str, room_id: str) -> bool:
+        """Whether the station may enter."""
+        room = self._rooms.get(room_id)
+        return room is not None and station_id in room.invited
+
+    # ---- what peers of this node do
+
+    def create(self, creator: str | None = None) -> tuple[str, list[Effect]]:
+        """A new room; its creator is a member.
+
+        Raises:
+            TooMany: the creator is in too many rooms already.
+        """
+        self._check_room_for(creator)
+        room_id = self._new_id()
+        while room_id in self._rooms:
+            room_id = self._new_id()
+        record = RoomRecord(nid=self._nid, created_at=self._clock.wall_ms())
+        self._rooms[room_id] = _Room(record, empty_since=self._clock.monotonic())
+        effects: list[Effect] = [PublishRoom(room_id, record)]
+        if creator is not None:
+            effects += self.join(room_id, creator)
+        return room_id, effects
+
+    def join(self, room_id: str, peer_id: str) -> list[Effect]:
+        """A peer of this node enters; again is nothing new.
+
+        Raises:
+            NoSuchRoom: there is no such room.
+            TooMany: the peer is in too many rooms already.
+        """
+        room = self._room(room_id)
+        if peer_id in room.members:
+            return []
+        self._check_room_for(peer_id)
+        last = max((member.joined_at for member in room.members.values()), default=0)
+        # never before those who are there already, whatever the clocks of their nodes say
+        record = MemberRecord(nid=self._nid, joined_at=max(self._clock.wall_ms(), last + 1))
+        self._add(room_id, peer_id, record)
+        return [PublishMember(room_id, peer_id, record), Joined(room_id, peer_id)]
+
+    def leave(self, room_id: str, peer_id: str) -> list[Effect]:
+        """A peer of this node leaves; nothing when it was not in."""
+        if not self._remove(room_id, peer_id):
+            return []
+        return [PublishMember(room_id, peer_id, None), Left(room_id, peer_id)]
+
+    def leave_all(self, peer_id: str) -> list[Effect]:
+        """A peer of this node is gone."""
+        effects: list[Effect] = []
+        for room_id in sorted(self._rooms_of.get(peer_id, set())):
+            effects += self.leave(room_id, peer_id)
+        return effects
+
+    def invite(self, station_id: str, room_id: str) -> None:
+        """A station was told to enter."""
+        room = self._rooms.get(room_id)
+        if room is not None and len(room.invited) < MAX_INVITES_OF_ROOM:
+            room.invited.add(station_id)
+
+    # ---- what other nodes wrote
+
+    def apply_room(self, room_id: str, record: RoomRecord | None) -> list[Effect]:
+        """A room's record was written or cleared."""
+        room = self._rooms.get(room_id)
+        if record is None:
+            if room is None:
+                return []
+            if any(member.nid == self._nid for member in room.members.values()):
+                return [PublishRoom(room_id, room.record)]  # somebody of ours is in: it stays
+            for peer_id in list(room.members):
+                self._remove(room_id, peer_id)
             del self._rooms[room_id]
-        return over
+        elif room is None:
+            self._rooms[room_id] = _Room(record, empty_since=self._clock.monotonic())
+        elif record.version > room.record.version:
+            room.record = record
+        return []
+
+    def apply_member(self, room_id: str, peer_id: str, record: MemberRecord | None) -> list[Effect]:
+        """A member's record was written or cleared, by this node or another."""
+        room = self._rooms.get(room_id)
+        mine = room is not None and peer_id in room.members and room.members[peer_id].nid == self._nid
+        if mine or (record is not None and record.nid == self._nid):
+            return []  # the echo of an own record; what this node holds is known here first
+        if record is None:
+            return [Left(room_id, peer_id)] if self._remove(room_id, peer_id) else []
+        if room is None:
+            # the member's record overtook the room's
+            self._rooms[room_id] = _Room(RoomRecord(nid="", created_at=record.joined_at))
+        elif peer_id in room.members:
+            return []
+        self._add(room_id, peer_id, record)
+        return [Joined(room_id, peer_id)]
+
+    def drop_node(self, nid: str) -> list[Effect]:
+        """A node died: its peers are in no room any more. Every node tells its own; the owner of a room clears the records."""
+        effects: list[Effect] = []
+        for room_id, room in self._rooms.items():
+            for peer_id in [pid for pid, member in room.members.items() if member.nid == nid]:
+                self._remove(room_id, peer_id)
+                effects.append(Left(room_id, peer_id))
+                if self._owns(room_id):
+                    effects.append(PublishMember(room_id, peer_id, None))
+        return effects
+
+    def republish(self) -> list[Effect]:
+        """The link is back: write again what this node holds, for the broker may have forgotten."""
+        effects: list[Effect] = []
+        for room_id, room in self._rooms.items():
+            mine = {pid: member for pid, member in room.members.items() if member.nid == self._nid}
+            if mine or room.record.nid == self._nid:
+                effects.append(PublishRoom(room_id, room.record))
+            effects += [PublishMember(room_id, pid, member) for pid, member in mine.items()]
+        return effects
+
+    def tick(self) -> list[Effect]:
+        """Time passed: forgets rooms that were empty for too long."""
+        before = self._clock.monotonic() - self._empty_after
+        old = [
+            room_id
+            for room_id, room in self._rooms.items()
+            if room.empty_since is not None and room.empty_since <= before and self._owns(room_id)
+        ]
+        for room_id in old:
+            del self._rooms[room_id]
+        return [PublishRoom(room_id, None) for room_id in old]
+
+    # ---- inside
+
+    def _room(self, room_id: str) -> _Room:
+        room = self._rooms.get(room_id)
+        if room is None:
+            raise NoSuchRoom(room_id)
+        return room
+
+    def _check_room_for(self, peer_id: str | None) -> None:
+        if peer_id is not None and len(self._rooms_of.get(peer_id, ())) >= MAX_ROOMS_OF_PEER:
+            raise TooMany(peer_id)
+
+    def _add(self, room_id: str, peer_id: str, record: MemberRecord) -> None:
+        room = self._rooms[room_id]
+        room.members[peer_id], room.empty_since = record, None
+        self._rooms_of.setdefault(peer_id, set()).add(room_id)
+
+    def _remove(self, room_id: str, peer_id: str) -> bool:
+        room = self._rooms.get(room_id)
+        if room is None or room.members.pop(peer_id, None) is None:
+            return False
+        if not room.members:
+            room.empty_since = self._clock.monotonic()
+        rooms = self._rooms_of[peer_id]
+        rooms.discard(room_id)
+        if not rooms:
+            del self._rooms_of[peer_id]
+        return True

@@ -1,59 +1,84 @@
-"""One valid session per user, as a pure state machine (contract.md section 5).
+"""The one valid session of each user (contract.md sections 1 and 5). Pure: messages in, effects out.
 
-The first session id seen of a user is recorded; one with a later `iat` replaces it and kicks, one with an earlier is refused.
+Rules:
+    the first session seen of a user is recorded; of two, the one issued later is valid (of two issued at once, the greater id);
+    a valid newer one replaces the older, whose sockets are kicked; an older one is refused;
+    guests, stations and services have no record: each of their logins stands for itself.
 """
 
 from dataclasses import dataclass
-from enum import Enum
 
-__all__ = ["Admission", "Sessions"]
+from devices.messages import UserRecord
+from hub.auth import Identity
+
+__all__ = ["Effect", "Kick", "PublishUser", "SessionMismatch", "Sessions"]
 
 
-class Admission(Enum):
-    """What becomes of a login."""
-
-    CURRENT = "current"
-    REPLACED = "replaced"
-    """It is newer: sockets of the older session are to be kicked."""
-    REFUSED = "refused"
-    """A newer login exists."""
+class SessionMismatch(Exception):
+    """A newer login of this user exists."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Session:
+class PublishUser:
+    """Write the user's retained record."""
+
+    user_id: str
+    record: UserRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Kick:
+    """Close every socket of the user but those of this session."""
+
+    user_id: str
     session_id: str
-    issued_at: float
-    expires_at: float
+
+
+Effect = PublishUser | Kick
 
 
 class Sessions:
-    """The one valid session of each user. Times are seconds since 1970, as in tokens."""
+    """The newest session of every user seen."""
 
     def __init__(self) -> None:
-        self._of_user: dict[str, _Session] = {}
+        self._newest: dict[str, UserRecord] = {}
 
     def __len__(self) -> int:
-        return len(self._of_user)
+        return len(self._newest)
 
-    def admit(self, user_id: str, session_id: str, issued_at: float, expires_at: float) -> Admission:
-        """Decides on a valid token of a user; equal times of issue: the one seen later is the newer."""
-        known = self._of_user.get(user_id)
-        if known is not None and known.session_id != session_id:
-            if issued_at < known.issued_at:
-                return Admission.REFUSED
-            self._of_user[user_id] = _Session(session_id, issued_at, expires_at)
-            return Admission.REPLACED
-        if known is None or issued_at >= known.issued_at:
-            self._of_user[user_id] = _Session(session_id, issued_at, expires_at)
-        return Admission.CURRENT
+    def admit(self, identity: Identity) -> list[Effect]:
+        """Somebody comes with a good token.
 
-    def current(self, user_id: str, session_id: str) -> bool:
-        """Whether this is the user's valid session (or none is known)."""
-        known = self._of_user.get(user_id)
-        return known is None or known.session_id == session_id
+        Raises:
+            SessionMismatch: a newer login exists.
+        """
+        if identity.type != "registered":
+            return []
+        mine = UserRecord(session_id=identity.session_id, issued_at=identity.issued_at)
+        known = self._newest.get(identity.user_id)
+        if known is not None:
+            if known.session_id == mine.session_id:
+                return []
+            if _age(mine) < _age(known):
+                raise SessionMismatch(identity.user_id)
+        self._newest[identity.user_id] = mine
+        effects: list[Effect] = [PublishUser(identity.user_id, mine)]
+        if known is not None:
+            effects.append(Kick(identity.user_id, mine.session_id))
+        return effects
 
-    def expire(self, now: float) -> None:
-        """Forgets users whose newest token is over: no older token of theirs can be valid then, but one issued earlier
-        for longer; it is let in again only after this one ended."""
-        for user_id in [uid for uid, session in self._of_user.items() if session.expires_at < now]:
-            del self._of_user[user_id]
+    def apply(self, user_id: str, record: UserRecord) -> list[Effect]:
+        """A record was written, by this node or another."""
+        known = self._newest.get(user_id)
+        if known is not None and _age(record) <= _age(known):
+            return []
+        self._newest[user_id] = record
+        return [Kick(user_id, record.session_id)]
+
+    def republish(self) -> list[Effect]:
+        """The link is back: write again what is known."""
+        return [PublishUser(user_id, record) for user_id, record in self._newest.items()]
+
+
+def _age(record: UserRecord) -> tuple[float, str]:
+    return record.issued_at, record.session_id

@@ -2,7 +2,6 @@
 
 A message costs one dictionary store on arrival. `flush` validates the newest of each station that somebody watches, drops
 and counts what is stale or invalid, and encodes each station's JSON once. Nothing is parsed that no one will see.
-Times are milliseconds since 1970, given by the caller.
 """
 
 from collections.abc import Collection
@@ -12,6 +11,7 @@ import orjson
 from pydantic import ValidationError
 
 from devices.messages import MAX_MESSAGE, MessageError, Status, why
+from hub.clock import Clock
 
 __all__ = ["FUTURE_MS", "STALE_MS", "Counters", "Stale", "StatusBoard", "read_status"]
 
@@ -77,7 +77,8 @@ def read_status(station_id: str, raw: bytes, arrived_ms: int, counters: Counters
 class StatusBoard:
     """The newest status of every station."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.counters = Counters()
         self._raw: dict[str, tuple[bytes, int]] = {}
         self._json: dict[str, bytes] = {}
@@ -89,10 +90,14 @@ class StatusBoard:
         """The number of the last flush."""
         return self._round
 
-    def arrived(self, station_id: str, raw: bytes, now_ms: int) -> None:
-        """Keeps a status: the newest of a station in a window wins whole."""
+    def __len__(self) -> int:
+        """How many stations have ever sent a status."""
+        return len(self._json.keys() | self._raw.keys())
+
+    def arrived(self, station_id: str, raw: bytes) -> None:
+        """Keeps a status: the newest of a station in a window wins whole. The hot path."""
         self.counters.received += 1
-        self._raw[station_id] = (raw, now_ms)
+        self._raw[station_id] = (raw, self._clock.wall_ms())
 
     def read(self, station_id: str) -> bytes | None:
         """Validates what a station sent last, now; None when there is nothing new or it was no good (then counted)."""

@@ -1,0 +1,98 @@
+"""From an event's name and data to its ack or its error: the one way through the table, for both doors."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+from pydantic import BaseModel, ValidationError
+
+from bridge.errors import (
+    FORBIDDEN,
+    INTERNAL,
+    NO_SUCH_EVENT,
+    TOO_MANY_EVENTS,
+    UNAVAILABLE,
+    EventError,
+    invalid,
+)
+from bridge.events import EVENTS, Event
+from bridge.gateway import Gateway
+from bridge.peer import Peer
+from devices.messages import why
+from hub.auth import Identity
+from hub.services import Unavailable
+
+__all__ = ["Answer", "dispatch"]
+
+log = structlog.get_logger(__name__)
+
+Answer = Callable[[Any, EventError | None], None]
+"""Called once with (ack, None), the ack in JSON terms and None for nothing to say, or with (None, error)."""
+
+
+def dispatch(
+    gateway: Gateway, peer: Peer, name: str, data: Any, answer: Answer, events: Mapping[str, Event] = EVENTS
+) -> None:
+    """Handles one event; calls `answer` at once, or later for the few events that must wait."""
+    gateway.counters.events += 1
+    try:
+        if not peer.bucket.take(gateway.services.clock.monotonic()):
+            raise EventError(*TOO_MANY_EVENTS)
+        event = events.get(name)
+        if event is None:
+            raise EventError(*NO_SUCH_EVENT)
+        if not _allowed(peer.identity, event):
+            raise EventError(*FORBIDDEN)
+        if event.broker:
+            gateway.services.require_link()
+        result = event.handler(gateway, peer, _payload(event, data))
+    except Exception as error:
+        answer(None, _explain(gateway, name, error))
+        return
+    if isinstance(result, Awaitable):
+        gateway.spawn(lambda: _later(gateway, name, result, answer))
+    else:
+        answer(_json(result), None)
+
+
+async def _later(gateway: Gateway, name: str, result: Awaitable[BaseModel | None], answer: Answer) -> None:
+    try:
+        ack = _json(await result)
+    except Exception as error:
+        answer(None, _explain(gateway, name, error))
+    else:
+        answer(ack, None)
+
+
+def _allowed(identity: Identity, event: Event) -> bool:
+    return event.stations if identity.role == "station" else identity.has(event.role)
+
+
+def _payload(event: Event, data: Any) -> BaseModel:
+    if not event.data.model_fields:
+        return event.data()
+    if not isinstance(data, dict):
+        raise invalid("data: not an object")
+    try:
+        return event.data.model_validate(data)
+    except ValidationError as error:
+        reason = why(error)
+        if event.malformed and reason.startswith(event.malformed[0] + ":"):
+            raise EventError(event.malformed[1], reason) from None
+        raise invalid(reason) from None
+
+
+def _json(ack: BaseModel | None) -> Any:
+    return None if ack is None else ack.model_dump(by_alias=True)
+
+
+def _explain(gateway: Gateway, name: str, error: Exception) -> EventError:
+    """The error that the sender gets."""
+    if isinstance(error, Unavailable):
+        error = EventError(*UNAVAILABLE)
+    elif not isinstance(error, EventError):
+        log.error("event failed", event_name=name, exc_info=error)
+        error = EventError(*INTERNAL)
+    counts = gateway.counters.errors
+    counts[error.code] = counts.get(error.code, 0) + 1
+    return error

@@ -1,0 +1,297 @@
+"""The one gateway behind both doors: who is connected, and how an event reaches a peer wherever it is.
+
+It is the `hub.services.Listener`: what the services find out becomes pushes to browsers.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from bridge.batches import Batches
+from bridge.errors import (
+    CLOSE_KICKED,
+    CLOSE_REFUSED,
+    MISMATCH,
+    UNAUTHORIZED,
+    ConnectRefused,
+)
+from bridge.peer import Peer
+from devices import topics
+from devices.messages import Command, PeerPush, Signal, StreamResponse
+from hub.auth import CLOCK_TOLERANCE, Identity, TokenRefused, Tokens
+from hub.nodes import new_peer_id, node_of
+from hub.services import STATION_PEER, Services, Unavailable
+from hub.sessions import SessionMismatch
+
+__all__ = ["FLUSH", "Counters", "Gateway"]
+
+log = structlog.get_logger(__name__)
+
+FLUSH: Final = 1.0
+"""Seconds between two status batches."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What went through the doors since the start."""
+
+    events: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    refused: int = 0
+    stray_stream_responses: int = 0
+    batches: int = 0
+
+
+class Gateway:
+    """All peers of this node.
+
+    Args:
+        open_registration: any signed-in user may register a station.
+        event_rate, event_burst: events a second that one socket may send, and at once; rate 0: no limit.
+
+    Attributes:
+        peers: browsers and WebSocket stations by peer id.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        tokens: Tokens,
+        *,
+        open_registration: bool = False,
+        event_rate: float = 100.0,
+        event_burst: float = 500.0,
+    ) -> None:
+        self.services, self.tokens = services, tokens
+        self.open_registration = open_registration
+        self.event_rate, self.event_burst = event_rate, event_burst
+        self.peers: dict[str, Peer] = {}
+        self.batches = Batches(services.board)
+        self.counters = Counters()
+        self.tasks: set[asyncio.Future[Any]] = set()
+
+    # ---- coming and going
+
+    def authenticate(self, token: str | None) -> Identity:
+        """The identity of a token whose session is the valid one of its user.
+
+        Raises:
+            ConnectRefused: with the contract's error string.
+        """
+        try:
+            identity = self.tokens.verify(token)
+            self.services.change_sessions(self.services.sessions.admit(identity))
+        except TokenRefused as refused:
+            self.counters.refused += 1
+            raise ConnectRefused(f"UNAUTHORIZED: {refused}") from None
+        except SessionMismatch:
+            self.counters.refused += 1
+            raise ConnectRefused(MISMATCH) from None
+        return identity
+
+    def new_peer_id(self) -> str:
+        """An id for a new connection to this node."""
+        return new_peer_id(self.services.nid)
+
+    def connect(self, peer: Peer) -> None:
+        """A peer was welcomed: from now on it gets pushes."""
+        self.peers[peer.peer_id] = peer
+        if peer.is_browser:
+            self.batches.first(peer)
+
+    def disconnect(self, peer: Peer) -> None:
+        """A peer's socket is gone."""
+        if self.peers.pop(peer.peer_id, None) is None:
+            return
+        if peer.station_id is not None:
+            self.services.station_unregistered(peer.station_id, peer.peer_id)
+        self.services.peer_gone(peer.peer_id)
+
+    def has_peer(self, peer_id: str) -> bool:
+        """Whether there is such a peer, here or (as far as rooms tell) on another node."""
+        return peer_id in self.peers or (
+            node_of(peer_id) != self.services.nid and self.services.rooms.known_peer(peer_id)
+        )
+
+    def browsers(self) -> list[Peer]:
+        """The peers that fleet pushes go to."""
+        return [peer for peer in self.peers.values() if peer.is_browser]
+
+    def acquainted(self, one: str, other: str) -> bool:
+        """Whether two peers may signal each other: they share a room, or one asked the other for a stream."""
+        return self.services.rooms.share(one, other) or self._streams(one, other) or self._streams(other, one)
+
+    def _streams(self, requester: str, station: str) -> bool:
+        station_id = self._station_of(station)
+        return station_id is not None and bool(self.services.streams.cameras(requester, station_id))
+
+    def _station_of(self, peer_id: str) -> str | None:
+        if peer_id.startswith(STATION_PEER):
+            return peer_id.removeprefix(STATION_PEER)
+        peer = self.peers.get(peer_id)
+        return peer.station_id if peer else None
+
+    # ---- pushing
+
+    def push(
+        self, peer_id: str, event: str, data: Any, *, station: str | None = None, stream_of: str | None = None
+    ) -> None:
+        """Sends an event to one peer, on whatever node; nothing when it is gone. Raises Unavailable.
+
+        Args:
+            station, stream_of: see `PeerPush`; checked where the peer is.
+        """
+        nid = node_of(peer_id)
+        push = PeerPush(id=secrets.token_hex(8), event=event, data=data, station=station, stream_of=stream_of)
+        if nid == self.services.nid:
+            self.peer_pushed(peer_id, push)
+        elif nid in self.services.nodes.alive:
+            self.services.push_away(peer_id, nid, push)
+
+    def broadcast(self, event: str, data: Any) -> None:
+        """Sends an event to every browser of this node, framed once a door."""
+        payload, frames = orjson.dumps(data), dict[type[Peer], bytes]()
+        for peer in self.browsers():
+            frame = frames.get(type(peer))
+            if frame is None:
+                frame = frames[type(peer)] = peer.frame(event, payload)
+            peer.send_frame(frame)
+
+    def deliver(self, station_id: str, command: Command) -> None:
+        """Gives a command to a station, by WebSocket first. Raises Unavailable."""
+        socket = self.services.presence.socket(station_id)
+        if socket is None:
+            self.services.send(station_id, command)
+            return
+        event, fields = _STATION_EVENTS.get(command.type, ("station-command", _COMMAND_FIELDS))
+        data = command.model_dump(by_alias=True, exclude_none=True, include=set(fields))
+        self.push(socket, event, data, station=station_id)
+
+    def signal(self, to: str, sender: str, event: str, content: Any, *, room_id: str | None = None) -> None:
+        """Hands an offer, answer or candidate to a peer, or to a station on MQTT."""
+        name = _SIGNAL_FIELDS[event]
+        if to.startswith(STATION_PEER):
+            signal = Signal.model_validate({"event": event, "peer": sender, "roomId": room_id, name: content})
+            self.services.say(topics.SIGNAL_IN, to.removeprefix(STATION_PEER), signal)
+        else:
+            self.push(to, event, {"from": sender, name: content})
+
+    # ---- time
+
+    async def run(self) -> None:
+        """Sends a batch a second and closes who overstays, until cancelled."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            due = max(due + FLUSH, loop.time())
+            await asyncio.sleep(due - loop.time())
+            self.flush()
+
+    def flush(self) -> None:
+        """Ends a status window."""
+        now = self.services.clock.wall_ms() / 1000
+        for peer in list(self.peers.values()):
+            peer.check_outbox()
+            if now > peer.identity.expires_at + CLOCK_TOLERANCE:
+                peer.close(CLOSE_REFUSED, UNAUTHORIZED)
+        self.batches.flush(self.browsers())
+
+    def spawn(self, work: Callable[[], Any]) -> None:
+        """Runs the rest of an event that has to wait."""
+        task = asyncio.ensure_future(work())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def stop(self) -> None:
+        """Ends what still waits."""
+        for task in self.tasks:
+            task.cancel()
+
+    # ---- what the services tell (hub.services.Listener)
+
+    def station_changed(self, station_id: str, online: bool) -> None:
+        self.broadcast("station-connected" if online else "station-disconnected", {"stationId": station_id})
+
+    def station_called(self, station_id: str, timestamp: int) -> None:
+        self.broadcast("station-incoming-call", {"stationId": station_id, "timestamp": timestamp})
+
+    def status_answered(self, status: bytes, requesters: Iterable[str]) -> None:
+        for peer_id in requesters:
+            peer = self.peers.get(peer_id)
+            if peer is not None:
+                peer.send_frame(peer.frame("station-status-update", status))
+
+    def stream_answered(self, station_id: str, response: StreamResponse) -> None:
+        peer = self.peers.get(response.requester_id)
+        asked = self.services.streams.cameras(response.requester_id, station_id)
+        if peer is None or not asked or response.camera_id not in (None, *asked):
+            self.counters.stray_stream_responses += node_of(response.requester_id) == self.services.nid
+            return
+        answer = response.model_dump(by_alias=True, exclude_none=True)
+        peer.push("station-stream-ready", {"stationId": station_id, "cameraId": asked[-1]} | answer)
+
+    def station_signalled(self, station_id: str, signal: Signal) -> None:
+        sender, content = STATION_PEER + station_id, getattr(signal, _SIGNAL_FIELDS.get(signal.event, ""), None)
+        if content is None:
+            return
+        targets = [signal.peer]
+        if self.services.rooms.in_room(sender, signal.peer):
+            targets = self.services.rooms.own_members(signal.peer)
+        for target in targets:
+            # every node hears the station; each serves the peers that it holds
+            mine = target in self.peers or (
+                target.startswith(STATION_PEER) and self.services.nodes.owns(target.removeprefix(STATION_PEER))
+            )
+            if mine and target != sender and self.acquainted(sender, target):
+                self.signal(target, sender, signal.event, content, room_id=signal.room_id)
+
+    def peer_joined(self, room_id: str, peer_id: str) -> None:
+        self._tell_members(room_id, peer_id, "peer-joined")
+
+    def peer_left(self, room_id: str, peer_id: str) -> None:
+        self._tell_members(room_id, peer_id, "peer-left", "peer-disconnected")
+
+    def peer_pushed(self, peer_id: str, push: PeerPush) -> None:
+        peer = self.peers.get(peer_id)
+        if peer is None or push.station not in (None, peer.station_id):
+            return
+        if push.stream_of is not None and not self.services.streams.cameras(peer_id, push.stream_of):
+            return
+        if push.event == "station-cmd-join-room" and push.station is not None:
+            self.services.rooms.invite(push.station, push.data["roomId"])
+        peer.push(push.event, push.data)
+
+    def kicked(self, user_id: str, session_id: str) -> None:
+        for peer in list(self.peers.values()):
+            if peer.identity.user_id == user_id and peer.identity.session_id != session_id:
+                peer.push("kicked", {"reason": "NEW_LOGIN"})
+                peer.close(CLOSE_KICKED, "NEW_LOGIN")
+
+    def _tell_members(self, room_id: str, about: str, *events: str) -> None:
+        for member in self.services.rooms.own_members(room_id):
+            if member == about:
+                continue
+            for event in events:
+                if member.startswith(STATION_PEER):
+                    signal = Signal.model_validate({"event": event, "peer": about, "roomId": room_id})
+                    try:
+                        self.services.say(topics.SIGNAL_IN, member.removeprefix(STATION_PEER), signal)
+                    except Unavailable:
+                        log.debug("station not told of a room, the broker is out of reach")
+                else:
+                    self.push(member, event, {"peerId": about})
+
+
+_COMMAND_FIELDS = ("type", "id", "params", "expires_at", "ttl_ms")
+_STATION_EVENTS = {
+    "join-room": ("station-cmd-join-room", ("room_id", "inviter_id")),
+    "start-stream": ("station-cmd-start-stream", ("requester_id", "camera_id", "offer")),
+    "report-status": ("cmd-report-status", ("requester_id",)),
+}
+"""How a command reaches a station on WebSocket: the event, and which fields of the command it has."""
+_SIGNAL_FIELDS = {"offer": "offer", "answer": "answer", "ice-candidate": "candidate"}

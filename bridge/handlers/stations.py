@@ -1,0 +1,185 @@
+"""Stations: registering as one, asking one, watching all (contract.md section 2)."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Final
+
+import orjson
+
+from bridge.errors import (
+    FORBIDDEN_STATION,
+    RESERVED_COMMAND,
+    ROOM_NOT_FOUND,
+    STATION_ERROR,
+    STATION_NOT_REGISTERED,
+    STATION_OFFLINE,
+    STATION_OFFLINE_OR_UNKNOWN,
+    STATION_TAKEN,
+    STATION_UNREACHABLE,
+    TOO_MANY_COMMANDS,
+    EventError,
+    invalid,
+)
+from bridge.gateway import Gateway
+from bridge.payloads import (
+    CommandDone,
+    CommandRequest,
+    Invite,
+    Nothing,
+    Register,
+    RequestSent,
+    StationList,
+    StationOnly,
+    StreamRequest,
+    Unwatch,
+    Via,
+    Watch,
+    Watching,
+)
+from bridge.peer import Peer
+from devices import topics
+from devices.messages import Call, Command, CommandReply, Status, StreamResponse
+from hub.commands import Outcome
+
+__all__ = [
+    "call_center",
+    "command",
+    "command_reply",
+    "get_online",
+    "invite",
+    "register",
+    "request_status",
+    "request_stream",
+    "status_update",
+    "stream_response",
+    "unwatch",
+    "watch",
+]
+
+HUB_COMMANDS: Final = frozenset({"report-status", "join-room", "start-stream"})
+
+
+def register(gateway: Gateway, peer: Peer, data: Register) -> StationOnly:
+    identity, station_id = peer.identity, data.station_id
+    if not (identity.speaks_for(station_id) or identity.has("admin") or gateway.open_registration):
+        raise EventError(*FORBIDDEN_STATION)
+    if identity.type == "station" and not identity.speaks_for(station_id):
+        raise EventError(*FORBIDDEN_STATION)
+    holder = gateway.peers.get(gateway.services.presence.socket(station_id) or "")
+    if holder is not None and holder.identity.user_id != identity.user_id:
+        raise EventError(*STATION_TAKEN)
+    gateway.services.station_registered(station_id, peer.peer_id, data.session_id)
+    if peer.station_id not in (None, station_id):
+        gateway.services.station_unregistered(peer.station_id or "", peer.peer_id)
+    peer.station_id = station_id
+    return StationOnly(station_id=station_id)
+
+
+def get_online(gateway: Gateway, _peer: Peer, _data: Nothing) -> StationList:
+    return StationList(stations=gateway.services.presence.online_ids())
+
+
+def invite(gateway: Gateway, peer: Peer, data: Invite) -> None:
+    if not gateway.services.presence.online(data.station_id):
+        raise EventError(*STATION_OFFLINE)
+    if not gateway.services.rooms.exists(data.room_id):
+        raise EventError(*ROOM_NOT_FOUND)
+    command = Command(type="join-room", room_id=data.room_id, inviter_id=peer.peer_id)
+    gateway.deliver(data.station_id, command)
+
+
+def call_center(gateway: Gateway, peer: Peer, data: StationOnly) -> None:
+    if data.station_id != peer.station_id and not peer.identity.speaks_for(data.station_id):
+        raise EventError(*FORBIDDEN_STATION)
+    gateway.services.say(topics.STATION_CALL, data.station_id, Call(timestamp=gateway.services.clock.wall_ms()))
+
+
+def request_stream(gateway: Gateway, peer: Peer, data: StreamRequest) -> RequestSent:
+    if not gateway.services.presence.online(data.station_id):
+        raise EventError(*STATION_OFFLINE_OR_UNKNOWN)
+    gateway.services.streams.open(peer.peer_id, data.station_id, data.camera_id)
+    command = Command(type="start-stream", requester_id=peer.peer_id, camera_id=data.camera_id, offer=data.offer)
+    gateway.deliver(data.station_id, command)
+    return RequestSent()
+
+
+def stream_response(gateway: Gateway, peer: Peer, data: StreamResponse) -> None:
+    gateway.services.say(topics.STATION_STREAM, _registered(peer), data)
+
+
+def request_status(gateway: Gateway, peer: Peer, data: StationOnly) -> Via:
+    presence = gateway.services.presence
+    if not presence.online(data.station_id):
+        raise EventError(*STATION_UNREACHABLE)
+    gateway.services.expect_status(data.station_id, peer.peer_id)
+    gateway.deliver(data.station_id, Command(type="report-status", requester_id=peer.peer_id))
+    return Via(via="websocket" if presence.socket(data.station_id) else "mqtt")
+
+
+def status_update(gateway: Gateway, peer: Peer, data: Status) -> None:
+    station_id = _registered(peer)
+    try:
+        status = orjson.dumps(data.model_dump(by_alias=True, exclude_unset=True))
+    except TypeError:  # orjson's own error is a TypeError
+        raise invalid("data: nested too deep") from None
+    gateway.services.say_status(station_id, status)
+
+
+def command(gateway: Gateway, _peer: Peer, data: CommandRequest) -> Awaitable[CommandDone]:
+    station_id = data.station_id
+    if data.type in HUB_COMMANDS:
+        raise EventError(*RESERVED_COMMAND)
+    if not gateway.services.presence.online(station_id):
+        raise EventError(*STATION_OFFLINE)
+    try:
+        command_id, outcome = gateway.services.command(
+            station_id,
+            data.type,
+            data.params,
+            data.timeout_ms / 1000,
+            lambda command: gateway.deliver(station_id, command),
+        )
+    except OverflowError:
+        raise EventError(*TOO_MANY_COMMANDS) from None
+    return _done(command_id, outcome)
+
+
+async def _done(command_id: str, waiting: asyncio.Future[Outcome]) -> CommandDone:
+    outcome = await waiting
+    match outcome.stage:
+        case "done":
+            return CommandDone(id=command_id, result=outcome.result, ms=round(outcome.elapsed * 1000))
+        case "timeout":
+            delivered = "true" if outcome.delivered else "false"
+            raise EventError("STATION_TIMEOUT", f"The station did not finish in time, delivered={delivered}")
+        case "expired":
+            raise EventError("STATION_TIMEOUT", "The station got the command too late, delivered=true")
+        case _:
+            raise EventError(*STATION_ERROR, detail=outcome.error)
+
+
+def command_reply(gateway: Gateway, peer: Peer, data: CommandReply) -> None:
+    gateway.services.say(topics.STATION_REPLY, _registered(peer), data)
+
+
+def watch(gateway: Gateway, peer: Peer, data: Watch) -> Watching:
+    peer.watch = frozenset(data.stations)
+    gateway.batches.first(peer)
+    return Watching(watching=len(peer.watch))
+
+
+def unwatch(gateway: Gateway, peer: Peer, data: Unwatch) -> Watching:
+    if data.stations is None:
+        peer.watch = None
+        gateway.batches.first(peer)
+        return Watching(watching=len(gateway.services.presence))
+    # of "all", those known now are meant: a set with exceptions would have to be matched on every flush
+    watched = gateway.services.presence.ids() if peer.watch is None else peer.watch
+    peer.watch = frozenset(watched) - frozenset(data.stations)
+    return Watching(watching=len(peer.watch))
+
+
+def _registered(peer: Peer) -> str:
+    if peer.station_id is None:
+        raise EventError(*STATION_NOT_REGISTERED)
+    return peer.station_id

@@ -1,0 +1,96 @@
+"""`monitor-update` for admins: computed once for all of them, and only while one is connected (contract.md section 3)."""
+
+import asyncio
+import time
+from typing import Any, Final
+
+import orjson
+import psutil
+
+from bridge.gateway import Gateway
+
+__all__ = ["INTERVAL", "Monitor"]
+
+INTERVAL: Final = 2.0
+"""Seconds between two updates."""
+
+
+class Monitor:
+    """What admins see."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._started = time.monotonic()
+        self._disk: tuple[float, Any] | None = None
+
+    async def run(self) -> None:
+        """Sends updates until cancelled."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            self.tell()
+
+    def tell(self) -> None:
+        """Sends one update to all admins connected that read fast enough."""
+        admins = [peer for peer in self._gateway.peers.values() if peer.admin and not peer.congested]
+        if admins:
+            payload = orjson.dumps(self.update())
+            for peer in admins:
+                peer.send_frame(peer.frame("monitor-update", payload))
+
+    def update(self) -> dict[str, Any]:
+        """The payload: rooms, this machine, and live counters."""
+        services, gateway = self._gateway.services, self._gateway
+        rooms = [
+            {
+                "roomId": room_id,
+                "users": (users := services.rooms.members(room_id)),
+                "userCount": len(users),
+                "createdAt": services.rooms.created_at(room_id),
+            }
+            for room_id in services.rooms.ids()
+        ]
+        browsers = len(gateway.browsers())
+        return {
+            "timestamp": services.clock.wall_ms(),
+            "rooms": rooms,
+            "stats": self._machine(),
+            "onlineUsers": browsers,
+            "roomCount": len(rooms),
+            "stations": {"known": len(services.presence), "online": len(services.presence.online_ids())},
+            "mqtt": {
+                "connected": services.link.connected,
+                "messages": services.counters.messages,
+                "malformed": services.counters.malformed,
+                "statuses": services.board.counters.received,
+            },
+            "bridge": {
+                "browsers": browsers,
+                "peers": len(gateway.peers),
+                "events": gateway.counters.events,
+                "errors": sum(gateway.counters.errors.values()),
+            },
+        }
+
+    def _machine(self) -> dict[str, Any]:
+        memory = psutil.virtual_memory()
+        return {
+            "memory": {"used": memory.used, "total": memory.total, "percentage": memory.percent},
+            "cpu": {"usage": psutil.cpu_percent(interval=None), "cores": psutil.cpu_count() or 1},
+            "disk": self._disk_rates(),
+            "uptime": round(time.monotonic() - self._started),
+        }
+
+    def _disk_rates(self) -> dict[str, float]:
+        """Bytes a second since the last update; zeros for the first, and where the machine tells nothing."""
+        now, counters = time.monotonic(), psutil.disk_io_counters()
+        before, self._disk = self._disk, (now, counters)
+        if before is None or counters is None or before[1] is None or now <= before[0]:
+            return {"readPerSec": 0, "writePerSec": 0, "activePercent": 0}
+        seconds, old = now - before[0], before[1]
+        # busy_time is in milliseconds, and only some systems have it
+        busy = getattr(counters, "busy_time", 0) - getattr(old, "busy_time", 0)
+        return {
+            "readPerSec": round((counters.read_bytes - old.read_bytes) / seconds),
+            "writePerSec": round((counters.write_bytes - old.write_bytes) / seconds),
+            "activePercent": round(min(100.0, busy / seconds / 10), 1),
+        }

@@ -1,0 +1,132 @@
+"""The native door: plain JSON over WebSocket, `/ws` for everybody and `/ws/admin` for admins (contract.md section 1)."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from bridge import protocol
+from bridge.connection import text_frame
+from bridge.dispatch import dispatch
+from bridge.door import Door, Handshake, Wire
+from bridge.errors import ADMIN_ONLY, CLOSE_REFUSED, UNAUTHORIZED, ConnectRefused, EventError
+from bridge.events import ADMIN_EVENTS, EVENTS, Event
+from bridge.gateway import Gateway
+from bridge.limits import TokenBucket
+from bridge.monitor import Monitor
+from bridge.peer import Peer
+
+__all__ = ["AUTH_WITHIN", "HEARTBEAT", "NativeDoor", "NativePeer", "bearer"]
+
+AUTH_WITHIN: Final = 5.0
+"""Seconds for the first frame `auth` of a client that brought no token."""
+HEARTBEAT: Final = 25
+"""Seconds between two pings of the server, as told in `welcome`."""
+
+
+def bearer(headers: Mapping[str, str]) -> str | None:
+    """The token of an `Authorization: Bearer` header; an empty text when there is a header without one."""
+    header = headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+class NativePeer(Peer):
+    """A peer that speaks `bridge.protocol`."""
+
+    @staticmethod
+    def frame(event: str, data: bytes) -> bytes:
+        return text_frame(protocol.push(event, data))
+
+
+class NativeDoor(Door):
+    """One native connection.
+
+    Args:
+        monitor: given for `/ws/admin`: the connection is an admin's, and gets `monitor-update`.
+    """
+
+    def __init__(self, gateway: Gateway, handshake: Handshake, monitor: Monitor | None = None) -> None:
+        self._gateway, self._monitor = gateway, monitor
+        # the first present wins, even if bad
+        header, query = bearer(handshake.headers), handshake.query.get("token")
+        self._token = header if header is not None else query
+        self._events: Mapping[str, Event] = EVENTS if monitor is None else ADMIN_EVENTS
+        self._wire: Wire
+        self._peer: NativePeer | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def opened(self, wire: Wire) -> None:
+        self._wire = wire
+        if self._token is not None:
+            self._login(self._token)
+        else:
+            self._deadline = asyncio.get_running_loop().call_later(AUTH_WITHIN, self._refuse, UNAUTHORIZED)
+
+    def received(self, message: bytes | str) -> None:
+        peer = self._peer
+        try:
+            request = protocol.parse(message)
+        except EventError as error:
+            if peer is None:
+                self._refuse(UNAUTHORIZED)
+            else:
+                peer.send_frame(text_frame(protocol.failure(None, error)))
+            return
+        if peer is None:
+            is_auth = request.event == "auth" and isinstance(request.data, dict)
+            token = request.data.get("token") if is_auth else None
+            self._login(token if isinstance(token, str) else "")
+            return
+
+        def answer(value: Any, error: EventError | None) -> None:
+            if error is not None:
+                peer.send_frame(text_frame(protocol.failure(request.id, error)))
+            elif request.id is not None:
+                peer.send_frame(text_frame(protocol.ack(request.id, value)))
+
+        dispatch(self._gateway, peer, request.event, request.data, answer, self._events)
+
+    def writable(self) -> None:
+        if self._peer is not None:
+            self._peer.writable()
+            if self._peer.is_browser:
+                self._gateway.batches.catch_up(self._peer)
+
+    def closed(self, code: int) -> None:
+        self._stop_waiting()
+        if self._peer is not None:
+            self._gateway.disconnect(self._peer)
+
+    def _login(self, token: str) -> None:
+        self._stop_waiting()
+        gateway = self._gateway
+        try:
+            identity = gateway.authenticate(token)
+        except ConnectRefused as refused:
+            self._refuse(str(refused))
+            return
+        if self._monitor is not None and not identity.has("admin"):
+            self._refuse(ADMIN_ONLY)
+            return
+        clock = gateway.services.clock
+        bucket = TokenBucket(gateway.event_rate, gateway.event_burst)
+        peer = self._peer = NativePeer(gateway.new_peer_id(), identity, self._wire, bucket, clock.monotonic)
+        peer.admin = self._monitor is not None
+        welcome = orjson.dumps({"peerId": peer.peer_id, "heartbeat": HEARTBEAT})
+        peer.send_frame(peer.frame("welcome", welcome))
+        gateway.connect(peer)
+        if self._monitor is not None:
+            peer.push("monitor-update", self._monitor.update())
+
+    def _refuse(self, reason: str) -> None:
+        self._stop_waiting()
+        self._wire.close(CLOSE_REFUSED, reason)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -1,0 +1,212 @@
+"""Who is who: identities, roles, and the tokens that prove them (contract.md section 5).
+
+AuthError
+  TokenRefused    a token that is missing, expired, forged, or lacks a claim
+"""
+
+import secrets
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeGuard
+from urllib.parse import quote
+
+import jwt
+
+from devices.topics import is_station_id
+
+__all__ = [
+    "ANONYMOUS",
+    "CLOCK_TOLERANCE",
+    "DAY",
+    "ROLES",
+    "AuthError",
+    "Identity",
+    "Role",
+    "TokenRefused",
+    "Tokens",
+    "new_secret",
+    "user_key",
+]
+
+Role = Literal["station", "viewer", "operator", "admin", "service"]
+ROLES: Final[tuple[Role, ...]] = ("viewer", "operator", "admin")
+"""The roles of people, each with all the rights of those before it."""
+
+ALGORITHMS: Final = ("HS256",)
+CLOCK_TOLERANCE: Final = 30.0
+"""Seconds by which clocks may differ (contract.md section 1)."""
+DAY: Final = 86_400.0
+
+# a short secret is refused or warned of once, at start (`hub.config`); not at every token
+warnings.filterwarnings("ignore", message=".*HMAC key.*")
+
+
+class AuthError(Exception):
+    """Something is wrong with who somebody says they are."""
+
+
+class TokenRefused(AuthError):
+    """A token does not prove anything; `str()` is the contract's text after `UNAUTHORIZED: `."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who is on the other end of a connection.
+
+    Attributes:
+        type: "guest", "registered", "station", "service" or "anonymous".
+        role: what it may do; "station" has the rights of `station_id` alone.
+        issued_at, expires_at: seconds since 1970.
+        claims: the token as it came, for GET /auth/profile.
+    """
+
+    user_id: str
+    type: str
+    role: Role
+    nickname: str = ""
+    session_id: str = ""
+    station_id: str | None = None
+    issued_at: float = 0.0
+    expires_at: float = float("inf")
+    claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def has(self, role: Role) -> bool:
+        """Whether this person has at least `role`; stations and services have no rights of people."""
+        return self.role in ROLES and role in ROLES and ROLES.index(self.role) >= ROLES.index(role)
+
+    def speaks_for(self, station_id: str) -> bool:
+        """Whether the token itself names that station."""
+        return self.station_id == station_id
+
+
+ANONYMOUS: Final = Identity(user_id="", type="anonymous", role="station")
+"""An MQTT client under `--anonymous-mqtt`."""
+
+
+def new_secret() -> str:
+    """A secret for HS256: 256 random bits, as text."""
+    return secrets.token_urlsafe(32)
+
+
+def user_key(user_id: str) -> str:
+    """A user id as one topic level."""
+    return quote(user_id, safe="@|:")
+
+
+class Tokens:
+    """Makes and checks tokens signed with one HS256 secret.
+
+    Args:
+        secret: the key; never logged.
+        open_registration: guests and accounts are operators (contract.md section 5).
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, secret: str, *, open_registration: bool = False, clock: Callable[[], float] = time.time) -> None:
+        self._secret = secret
+        self._open = open_registration
+        self._clock = clock
+
+    def mint_user(
+        self,
+        user_id: str,
+        *,
+        role: Role | None = "viewer",
+        type: Literal["guest", "registered"] = "registered",
+        nickname: str = "",
+        lifetime: float = 7 * DAY,
+    ) -> str:
+        """A token of a person, with a session of its own. `role` None leaves the role to the hub; lifetime in seconds."""
+        claims = {"userId": user_id, "type": type, "nickname": nickname or user_id, "sessionId": secrets.token_hex(16)}
+        return self._sign(claims | ({"role": role} if role else {}), lifetime)
+
+    def mint_station(self, station_id: str, *, lifetime: float = 7 * DAY) -> str:
+        """A token of a station; lifetime in seconds. Raises AuthError for what cannot be a station id."""
+        if not is_station_id(station_id):
+            raise AuthError("a station id is 1 to 64 of A-Z a-z 0-9 . _ -")
+        return self._sign({"type": "station", "stationId": station_id}, lifetime)
+
+    def _sign(self, claims: dict[str, Any], lifetime: float) -> str:
+        # iat in milliseconds: of two logins in one second, the second still counts as the newer
+        now = round(self._clock(), 3)
+        return jwt.encode(claims | {"iat": now, "exp": int(now + lifetime)}, self._secret, algorithm="HS256")
+
+    def verify(self, token: str | None) -> Identity:
+        """The identity that a token proves.
+
+        Raises:
+            TokenRefused: "Unauthorized" for none, a bad or expired one; "invalid userId or sessionId" for lacking claims.
+        """
+        if not token:
+            raise TokenRefused("Unauthorized")
+        try:
+            claims = jwt.decode(
+                token,
+                self._secret,
+                algorithms=list(ALGORITHMS),
+                options={
+                    "require": ["exp"],
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                    "verify_aud": False,
+                },
+            )
+        except (jwt.InvalidTokenError, ValueError, RecursionError):
+            raise TokenRefused("Unauthorized") from None
+        return self._identity(claims)
+
+    def _identity(self, claims: dict[str, Any]) -> Identity:
+        # times are checked here, against the injected clock
+        issued, expires = _number(claims.get("iat", 0)), _number(claims["exp"])
+        earliest, now = _number(claims.get("nbf", 0)), self._clock()
+        if expires <= now - CLOCK_TOLERANCE or max(issued, earliest) > now + CLOCK_TOLERANCE:
+            raise TokenRefused("Unauthorized")
+        kind, station_id, user_id = claims.get("type"), claims.get("stationId"), claims.get("userId")
+        if kind == "station":
+            if not isinstance(station_id, str) or not is_station_id(station_id):
+                raise TokenRefused("invalid userId or sessionId")
+            user_id = f"station:{station_id}"
+        elif isinstance(user_id, int) and not isinstance(user_id, bool):
+            user_id = str(user_id)
+        session_id, nickname = claims.get("sessionId", "" if kind == "station" else None), claims.get("nickname")
+        if not _is_id(user_id) or not isinstance(session_id, str) or (kind != "station" and not _is_id(session_id)):
+            raise TokenRefused("invalid userId or sessionId")
+        return Identity(
+            user_id=user_id,
+            type=kind if kind in ("guest", "station", "service") else "registered",
+            role=self._role(kind, claims.get("role")),
+            nickname=nickname if isinstance(nickname, str) else "",
+            session_id=session_id,
+            station_id=station_id if kind == "station" else None,
+            issued_at=issued,
+            expires_at=expires,
+            claims=claims,
+        )
+
+    def _role(self, kind: object, claimed: object) -> Role:
+        if kind == "station":
+            return "station"
+        if kind == "service" or claimed == "service":
+            return "service"
+        role: Role = next((known for known in ROLES if known == claimed), "viewer")
+        return "operator" if self._open and role == "viewer" else role
+
+
+def _number(value: object) -> float:
+    """Seconds since 1970. Raises TokenRefused for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
+        raise TokenRefused("Unauthorized")
+    return float(value)
+
+
+def _is_id(value: object) -> TypeGuard[str]:
+    """Whether `value` may be a user or session id: text that fits one topic level."""
+    if not isinstance(value, str) or not value:
+        return False
+    try:
+        return len(user_key(value)) <= 128
+    except UnicodeEncodeError:
+        return False
