@@ -70,7 +70,8 @@ def _encodable(value: Any) -> Any:
 Json = Annotated[Any, AfterValidator(_encodable)]
 """Any JSON value that can be written again: not nested deeper than the encoder goes."""
 
-StationId = Annotated[str, Field(pattern=f"^{STATION_ID.pattern}\\Z", max_length=64)]
+# in pydantic's regular expressions `$` is the end of the text alone, never before a last newline
+StationId = Annotated[str, Field(pattern=f"^{STATION_ID.pattern}$")]
 Text = Annotated[str, Field(min_length=1, max_length=256)]
 Millis = Annotated[int, Field(ge=0, le=2**53)]
 

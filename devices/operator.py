@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from devices.messages import MAX_MESSAGE
 
@@ -84,7 +84,10 @@ class Operator:
             Refused: the token is no good.
             OSError: nobody listens there.
         """
-        self._socket = await connect(self._url, max_size=None, compression=None, open_timeout=self._timeout)
+        try:
+            self._socket = await connect(self._url, max_size=None, compression=None, open_timeout=self._timeout)
+        except WebSocketException as error:
+            raise Refused(f"{urlsplit(self._url).netloc} is not a hub: {error}") from None
         try:
             await self._socket.send(orjson.dumps({"event": "auth", "data": {"token": self._token}}).decode())
             welcome = orjson.loads(await asyncio.wait_for(self._socket.recv(), self._timeout))
@@ -132,6 +135,13 @@ class Operator:
         """Every push as (event, data), until the connection ends."""
         while (push := await self._pushes.get()) is not None:
             yield push
+
+    def waiting(self) -> list[tuple[str, Any]]:
+        """The pushes that came so far and were not taken."""
+        taken = []
+        while not self._pushes.empty() and (push := self._pushes.get_nowait()) is not None:
+            taken.append(push)
+        return taken
 
     async def next_push(self, *events: str) -> tuple[str, Any]:
         """The next push of one of `events` (none named: any); others before it are skipped. Raises ConnectionLost."""

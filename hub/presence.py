@@ -154,8 +154,8 @@ class Presence:
             station.sockets[birth.peer] = birth.session_id
         else:
             station.mqtt, station.session = True, birth.session_id
-            if birth.status_interval is not None:
-                station.interval, station.announced = birth.status_interval, True
+            station.interval, station.announced = birth.status_interval, birth.status_interval is not None
+            station.last_status = None
             self._extend(station_id, station)
         return self._decide(station_id, station, State.ONLINE, "birth")
 

@@ -56,6 +56,7 @@ ANSWER_WINDOW: Final = 10.0
 TICK: Final = 0.25
 """Seconds between two looks at the machines' deadlines; a look costs nothing when nothing is due."""
 REMEMBERED_PUSHES: Final = 4_096
+_SYNC: Final = "sync"
 
 
 class Unavailable(Exception):
@@ -142,6 +143,7 @@ class Services:
         self._asked: dict[str, dict[str, float]] = {}
         self._pushes_seen: OrderedDict[str, None] = OrderedDict()
         self._beats, self._next_beat = 0, 0.0
+        self._synced = asyncio.Event()
 
     # ---- life
 
@@ -173,6 +175,15 @@ class Services:
         self.link.watch_connection(self._on_connection)
         if self.link.connected:
             self._on_connection(True)
+
+    async def synced(self) -> None:
+        """Returns once every record that the broker kept has been read.
+
+        A broker answers one connection in order: what it kept comes before a message published after subscribing.
+        """
+        probe = PeerPush(id=secrets.token_hex(8), event=_SYNC)
+        self.link.publish(topics.PEER(self.nid, self.nid), encode(probe))
+        await self._synced.wait()
 
     async def run(self) -> None:
         """Lets time pass, until cancelled."""
@@ -439,6 +450,9 @@ class Services:
         self._pushes_seen[push.id] = None
         if len(self._pushes_seen) > REMEMBERED_PUSHES:
             self._pushes_seen.popitem(last=False)
+        if push.event == _SYNC:
+            self._synced.set()
+            return
         self._listener.peer_pushed(ids.split("/")[1], push)
 
     def _on_node(self, nid: str, payload: bytes, _: bool) -> None:

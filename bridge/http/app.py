@@ -5,6 +5,7 @@ from fastapi.responses import ORJSONResponse
 
 from bridge.gateway import Gateway
 from bridge.http import auth, errors, rooms, stations, system
+from bridge.http.limits import BodyLimit
 
 __all__ = ["create_app"]
 
@@ -15,6 +16,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         title="StationHub", default_response_class=ORJSONResponse, docs_url=None, redoc_url=None, openapi_url=None
     )
     app.state.gateway = gateway
+    app.add_middleware(BodyLimit)
     errors.install(app)
     for subject in (system, auth, rooms, stations):
         app.include_router(subject.router)

@@ -1,0 +1,260 @@
+"""The composition root: every part of a hub, built, started and stopped in order."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import orjson
+import structlog
+import uvicorn
+from bridge.connection import Settings as WebSocketSettings
+from bridge.connection import protocol_class
+
+from bridge.door import Handshake
+from bridge.gateway import Gateway
+from bridge.http.app import create_app
+from bridge.monitor import Monitor
+from bridge.native import NativeDoor
+from devices import topics
+from hub.auth import Tokens
+from hub.clock import SystemClock
+from hub.config import Settings, secret
+from hub.embedded import EmbeddedLink
+from hub.nodes import new_node_id
+from hub.remote import RemoteLink
+from hub.services import Services
+
+__all__ = ["Hub", "ListenError", "serve"]
+
+log = structlog.get_logger(__name__)
+
+STOP_WITHIN: Final = 5.0
+"""Seconds from SIGTERM to the end (contract.md section 7)."""
+
+
+class ListenError(Exception):
+    """A port cannot be listened on."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, without its signal handlers, and telling when it accepts."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepting = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.accepting.set()
+
+
+class Hub:
+    """One hub node, as a context manager: everything listens inside.
+
+    Attributes:
+        http_port, mqtt_port, mqtt_ws_port: the real ports; the MQTT ones None with an external broker.
+        tokens: mints and checks access tokens.
+        gateway, services: the parts, for tests and for `hub demo`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.http_port = 0
+        self.mqtt_port: int | None = None
+        self.mqtt_ws_port: int | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        """Starts everything.
+
+        Raises:
+            ConfigError: an option is wrong.
+            ListenError: a port is taken.
+            LinkError: the broker cannot be used.
+        """
+        settings = self.settings
+        self.tokens = Tokens(secret(settings), open_registration=settings.open_registration)
+        listener = _listen(settings.host, settings.port)
+        self.http_port = listener.getsockname()[1]
+        try:
+            await self._start_link()
+            self._start_services()
+            await asyncio.wait_for(self.services.synced(), STOP_WITHIN)
+            await self._start_http(listener)
+        except BaseException:
+            listener.close()
+            await self._stop_parts()
+            raise
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        try:
+            await asyncio.wait_for(self._stop(), STOP_WITHIN)
+        except TimeoutError:
+            log.warning("not everything ended in time", seconds=STOP_WITHIN)
+
+    async def _start_link(self) -> None:
+        settings, nid = self.settings, new_node_id()
+        self.link: EmbeddedLink | RemoteLink
+        if settings.broker is not None:
+            self.link = RemoteLink(settings.broker, will=(topics.LIVE_NODE(nid), b"", True))
+            await self.link.start()
+        else:
+            self.link = EmbeddedLink(
+                self.tokens,
+                host=settings.host,
+                mqtt_port=settings.mqtt_port,
+                mqtt_ws_port=settings.mqtt_ws_port,
+                anonymous=settings.anonymous_mqtt,
+            )
+            await self.link.start()
+            self.mqtt_port, self.mqtt_ws_port = self.link.mqtt_port, self.link.mqtt_ws_port
+        self.services = Services(
+            self.link, SystemClock(), room_expiry=settings.room_expiry, will_grace=settings.will_grace, nid=nid
+        )
+
+    def _start_services(self) -> None:
+        settings = self.settings
+        self.gateway = Gateway(
+            self.services,
+            self.tokens,
+            open_registration=settings.open_registration,
+            event_rate=settings.event_rate,
+            event_burst=settings.event_burst,
+        )
+        self.monitor = Monitor(self.gateway)
+        self.services.start(self.gateway)
+        for name, work in (
+            ("services", self.services.run()),
+            ("batches", self.gateway.run()),
+            ("monitor", self.monitor.run()),
+        ):
+            self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def _start_http(self, listener: socket.socket) -> None:
+        gateway, monitor = self.gateway, self.monitor
+
+        def door(handshake: Handshake) -> NativeDoor:
+            return NativeDoor(gateway, handshake)
+
+        def admin_door(handshake: Handshake) -> NativeDoor:
+            return NativeDoor(gateway, handshake, monitor)
+
+        sockets = WebSocketSettings(
+            doors={"/ws": door, "/ws/admin": admin_door},
+            origins=frozenset(self.settings.origins) or None,
+            trusted_proxies=frozenset(self.settings.trusted_proxies),
+        )
+        config = uvicorn.Config(
+            create_app(gateway),
+            http="httptools",
+            ws=protocol_class(sockets),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=bool(self.settings.trusted_proxies),
+            forwarded_allow_ips=self.settings.trusted_proxies,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+        )
+        self._server = _Server(config)
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="http")
+        await self._server.accepting.wait()
+
+    async def _stop(self) -> None:
+        self._server.should_exit = True
+        await self._serving
+        await self._stop_parts()
+
+    async def _stop_parts(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if hasattr(self, "gateway"):
+            self.gateway.stop()
+            self.services.stop()
+        if hasattr(self, "link"):
+            await self.link.stop()
+
+    @property
+    def http_url(self) -> str:
+        """Where the console is."""
+        return f"http://{_reachable(self.settings.host)}:{self.http_port}"
+
+    def ready(self) -> dict[str, object]:
+        """What `--ready-file` says."""
+        host = _reachable(self.settings.host)
+        mqtt, ws = self.mqtt_port, self.mqtt_ws_port
+        return {
+            "pid": os.getpid(),
+            "http": self.http_url,
+            "mqtt": f"mqtt://{host}:{mqtt}" if mqtt else None,
+            "mqttWs": f"ws://{host}:{ws}/mqtt" if ws else None,
+        }
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(found[0], found[1])
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(found[4])
+            listener.listen(2_048)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ListenError(f"cannot listen on {host}:{port} for HTTP: {os.strerror(error.errno or 0)}") from None
+    return listener
+
+
+def _reachable(host: str) -> str:
+    """An address to connect to, for one that is listened on."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host
+
+
+async def serve(settings: Settings, on_ready: Callable[[Hub], None] | None = None) -> None:
+    """Runs a hub until SIGTERM or Ctrl-C; a second Ctrl-C ends the process at once with exit code 130.
+
+    Raises: see `Hub.__aenter__`.
+    """
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def asked() -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked)
+    async with Hub(settings) as hub:
+        if settings.ready_file is not None:
+            _write(settings.ready_file, orjson.dumps(hub.ready()))
+        log.info("hub ready", **hub.ready())
+        if on_ready is not None:
+            on_ready(hub)
+        await stop.wait()
+        log.info("stopping")
+    if settings.ready_file is not None:
+        settings.ready_file.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes a file that is whole from the moment it is there."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_bytes(content)
+    scratch.replace(path)

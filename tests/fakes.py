@@ -1,0 +1,93 @@
+"""Fakes that stand in for the world: a clock that is turned by hand, and a link without a broker."""
+
+from collections.abc import Callable
+
+from devices.topics import matches
+from hub.link import LinkDown, OnConnected, OnMessage
+
+__all__ = ["FakeClock", "FakeLink"]
+
+
+class FakeClock:
+    """Time stands still until it is moved."""
+
+    def __init__(self, wall_ms: int = 1_700_000_000_000) -> None:
+        self.seconds = 1_000.0
+        self.wall = wall_ms
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def wall_ms(self) -> int:
+        return self.wall
+
+    def forward(self, seconds: float) -> None:
+        """Moves both clocks."""
+        self.seconds += seconds
+        self.wall += round(seconds * 1000)
+
+
+class FakeLink:
+    """A broker in a dictionary: delivers at once, keeps retained messages, can be taken down.
+
+    Attributes:
+        published: every message handed over, as (topic, payload, qos, retain).
+    """
+
+    def __init__(self, *, wills_are_final: bool = False) -> None:
+        self.connected = True
+        self.wills_are_final = wills_are_final
+        self.published: list[tuple[str, bytes, int, bool]] = []
+        self.retained: dict[str, bytes] = {}
+        self._subscriptions: list[tuple[str, OnMessage]] = []
+        self._watchers: list[OnConnected] = []
+        self._queue: list[Callable[[], None]] = []
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
+        if not self.connected:
+            raise LinkDown("the broker is out of reach")
+        self.published.append((topic, payload, qos, retain))
+        if retain and payload:
+            self.retained[topic] = payload
+        elif retain:
+            self.retained.pop(topic, None)
+        self._queue.append(lambda: self.receive(topic, payload))
+
+    def subscribe(self, topic_filter: str, on_message: OnMessage) -> None:
+        self._subscriptions.append((topic_filter, on_message))
+        for topic, payload in self.retained.items():
+            if matches(topic_filter, topic):
+                on_message(topic, payload, True)
+
+    def watch_connection(self, on_connected: OnConnected) -> None:
+        self._watchers.append(on_connected)
+
+    def receive(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
+        """A message arrives from the broker."""
+        for topic_filter, on_message in self._subscriptions:
+            if matches(topic_filter, topic):
+                on_message(topic, payload, retained)
+
+    def settle(self) -> None:
+        """Delivers own publishes back, as a broker does, until nothing new comes of it."""
+        while self._queue:
+            self._queue.pop(0)()
+
+    def down(self) -> None:
+        """The broker goes away."""
+        self.connected = False
+        self._queue.clear()
+        for watcher in self._watchers:
+            watcher(False)
+
+    def up(self) -> None:
+        """The broker is back; what it kept comes again."""
+        self.connected = True
+        for topic, payload in list(self.retained.items()):
+            self.receive(topic, payload, retained=True)
+        for watcher in self._watchers:
+            watcher(True)
+
+    def sent(self, topic: str) -> list[bytes]:
+        """Payloads published to one topic."""
+        return [payload for name, payload, _, _ in self.published if name == topic]

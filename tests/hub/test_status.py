@@ -1,0 +1,110 @@
+"""The status board: stored raw, parsed only for those who look (contract.md section 4)."""
+
+import json
+from typing import Any
+
+import pytest
+
+from devices.messages import MAX_MESSAGE
+from hub.status import StatusBoard
+from tests.fakes import FakeClock
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.board = StatusBoard(self.clock)
+
+    def send(self, station_id: str = "st-1", **fields: Any) -> None:
+        self.board.arrived(station_id, json.dumps(fields).encode())
+
+    def flush(self, watched: set[str] | None = None) -> dict[str, Any]:
+        return {sid: json.loads(raw) for sid, raw in self.board.flush(watched).items()}
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_newest_of_a_window_wins_whole(bench: Bench) -> None:
+    bench.send(devices=[], first=1)
+    bench.send(devices=[], second=2)
+    (status,) = bench.flush().values()
+    assert "first" not in status
+    assert status["second"] == 2
+    assert bench.flush() == {}
+
+
+def test_what_the_hub_fills_in(bench: Bench) -> None:
+    """The topic's id wins, missing time and summary are filled in, extra fields pass through."""
+    devices = [{"deviceId": "a", "status": "online", "x": 1}, {"deviceId": "b", "status": "warning"}]
+    bench.send("st-1", stationId="somebody-else", devices=devices, site={"floor": 2})
+    status = bench.flush()["st-1"]
+    assert status["stationId"] == "st-1"
+    assert status["updatedAt"] == bench.clock.wall
+    assert status["summary"] == {"online": 1, "offline": 0, "warning": 1, "error": 0}
+    assert status["site"] == {"floor": 2}
+    assert status["devices"][0]["x"] == 1
+
+
+def test_a_summary_sent_is_kept(bench: Bench) -> None:
+    bench.send(devices=[], summary={"online": 9, "offline": 0, "warning": 0, "error": 0})
+    assert bench.flush()["st-1"]["summary"]["online"] == 9
+
+
+@pytest.mark.parametrize(
+    ("raw", "counter"),
+    [
+        (b"not json", "invalid"),
+        (b"[]", "invalid"),
+        (b"null", "invalid"),
+        (b'{"devices": 3}', "invalid"),
+        (b'{"devices": [{"name": "no id"}]}', "invalid"),
+        (b'{"updatedAt": "yesterday"}', "invalid"),
+        (b'{"updatedAt": 1}', "stale"),
+        (b'{"deep":' + b"[" * 1_000 + b"]" * 1_000 + b"}", "invalid"),
+        (b'{"huge":"' + b"x" * MAX_MESSAGE + b'"}', "invalid"),
+    ],
+)
+def test_bad_statuses_are_dropped_and_counted(bench: Bench, raw: bytes, counter: str) -> None:
+    """The good status of before stays."""
+    bench.send(devices=[], good=True)
+    bench.flush()
+    bench.board.arrived("st-1", raw)
+    assert bench.flush() == {}
+    assert getattr(bench.board.counters, counter) == 1
+    assert b"good" in bench.board.latest(None)[0]
+
+
+def test_age_is_judged_by_arrival(bench: Bench) -> None:
+    """A status that waited for somebody to look is not stale for that; one from the future is clamped."""
+    bench.send("old", updatedAt=bench.clock.wall - 14_000, devices=[])
+    bench.send("new", updatedAt=bench.clock.wall + 61_000, devices=[])
+    arrived = bench.clock.wall
+    bench.clock.forward(100)
+    found = bench.flush()
+    assert found["old"]["updatedAt"] == arrived - 14_000
+    assert found["new"]["updatedAt"] == arrived
+    assert bench.board.counters.clamped == 1
+
+
+def test_nothing_is_parsed_that_no_one_sees(bench: Bench) -> None:
+    bench.board.arrived("st-1", b"not json")
+    bench.send("st-2", devices=[])
+    assert list(bench.flush({"st-2"})) == ["st-2"]
+    assert bench.board.counters.invalid == 0
+    assert len(bench.board) == 2
+
+
+def test_since_and_latest(bench: Bench) -> None:
+    bench.send("st-1", devices=[])
+    bench.flush()
+    seen = bench.board.round
+    bench.send("st-2", devices=[])
+    bench.flush()
+    assert [json.loads(raw)["stationId"] for raw in bench.board.since(seen, None)] == ["st-2"]
+    assert bench.board.since(seen, {"st-1"}) == []
+    bench.send("st-3", devices=[])
+    assert {json.loads(raw)["stationId"] for raw in bench.board.latest(None)} == {"st-1", "st-2", "st-3"}
+    assert len(bench.board.latest({"st-3", "st-9"})) == 1
