@@ -18,7 +18,7 @@ class TokenBucket:
             return True
         # the bucket is full at `_full_at`; each take moves that by 1/rate, and an empty one is burst/rate away from full
         full_at = max(self._full_at, now) + 1 / self._rate
-        if full_at - now > self._burst / self._rate:
+        if full_at - now > self._burst / self._rate + 1e-9:  # sums of 1/rate are not exact
             return False
         self._full_at = full_at
         return True

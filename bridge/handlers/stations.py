@@ -89,8 +89,9 @@ def invite(gateway: Gateway, peer: Peer, data: Invite) -> None:
 
 
 def call_center(gateway: Gateway, peer: Peer, data: StationOnly) -> None:
-    if data.station_id != peer.station_id and not peer.identity.speaks_for(data.station_id):
-        raise EventError(*FORBIDDEN_STATION)
+    if data.station_id != peer.station_id:
+        unregistered = peer.identity.speaks_for(data.station_id)
+        raise EventError(*(STATION_NOT_REGISTERED if unregistered else FORBIDDEN_STATION))
     gateway.services.say(topics.STATION_CALL, data.station_id, Call(timestamp=gateway.services.clock.wall_ms()))
 
 

@@ -1,0 +1,104 @@
+"""A door without a socket: what a peer was sent, in order."""
+
+from typing import Any
+
+import orjson
+
+from bridge.dispatch import dispatch
+from bridge.errors import EventError
+from bridge.gateway import Gateway
+from bridge.limits import TokenBucket
+from bridge.peer import Peer
+from hub.auth import Identity, Tokens
+from hub.services import Services
+from tests.fakes import FakeClock, FakeLink
+
+__all__ = ["Bench", "FakePeer", "FakeWire", "identity"]
+
+
+class FakeWire:
+    """Keeps frames; `buffered` is what the test says the reader left unread."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.buffered = 0
+        self.closed: tuple[int, str] | None = None
+
+    def send_frame(self, frame: bytes) -> None:
+        if self.closed is None:
+            self.frames.append(frame)
+
+    def send_text(self, text: bytes) -> None:
+        self.send_frame(text)
+
+    def close(self, code: int, reason: str = "") -> None:
+        self.closed = self.closed or (code, reason)
+
+
+class FakePeer(Peer):
+    """A peer whose frames are plain JSON."""
+
+    wire: FakeWire
+
+    @staticmethod
+    def frame(event: str, data: bytes) -> bytes:
+        return orjson.dumps([event, orjson.Fragment(data)])
+
+    def take(self) -> list[tuple[str, Any]]:
+        """What it was sent since the last call, as (event, data)."""
+        taken = [(event, data) for event, data in map(orjson.loads, self.wire.frames)]
+        self.wire.frames.clear()
+        return taken
+
+
+def identity(user: str = "u1", role: str = "operator", *, station: str | None = None, **fields: Any) -> Identity:
+    """Somebody with a role; with `station`, that station's token."""
+    if station is not None:
+        return Identity(user_id=f"station:{station}", type="station", role="station", station_id=station, **fields)
+    fields = {"type": "registered", "session_id": f"{user}-session"} | fields
+    return Identity(user_id=user, role=role, **fields)  # type: ignore[arg-type]  # a role by name
+
+
+class Bench:
+    """A gateway on a fake link, with peers to play with."""
+
+    def __init__(self, **options: Any) -> None:
+        self.clock, self.link = FakeClock(), FakeLink()
+        self.services = Services(self.link, self.clock, nid="aaaaaaaa")
+        self.tokens = Tokens("a secret of the tests, long enough", clock=lambda: self.clock.wall / 1000)
+        self.gateway = Gateway(self.services, self.tokens, **options)
+        self.services.start(self.gateway)
+        self.link.settle()
+
+    def join(self, who: Identity | None = None) -> FakePeer:
+        """A peer connects."""
+        bucket = TokenBucket(self.gateway.event_rate, self.gateway.event_burst)
+        peer = FakePeer(self.gateway.new_peer_id(), who or identity(), FakeWire(), bucket, self.clock.monotonic)
+        self.gateway.connect(peer)
+        return peer
+
+    def call(self, peer: FakePeer, event: str, data: Any = None) -> Any:
+        """Sends an event, gives its ack; raises the EventError it was answered with. What must wait gives `...`."""
+        answers: list[tuple[Any, EventError | None]] = []
+        dispatch(self.gateway, peer, event, data, lambda ack, error: answers.append((ack, error)))
+        self.link.settle()
+        if not answers:
+            return ...
+        ((ack, error),) = answers
+        if error is not None:
+            raise error
+        return ack
+
+    def station(self, station_id: str = "st-1") -> None:
+        """A station announces itself by MQTT."""
+        self.say(station_id, "online", {"sessionId": "s1", "statusInterval": 5})
+
+    def say(self, station_id: str, leaf: str, payload: Any) -> None:
+        """A station publishes."""
+        raw = payload if isinstance(payload, bytes) else orjson.dumps(payload)
+        self.link.receive(f"stations/{station_id}/{leaf}", raw)
+        self.link.settle()
+
+    def commands(self, station_id: str = "st-1") -> list[Any]:
+        """What was sent to the station by MQTT."""
+        return [orjson.loads(raw) for raw in self.link.sent(f"stations/{station_id}/cmd")]
