@@ -5,15 +5,11 @@ What amqtt's data plane does wrong is not mended here; it stands in tests/hub/em
 
 import asyncio
 import logging
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from amqtt.adapters import ReaderAdapter, WriterAdapter
-from amqtt.broker import Broker, BrokerContext
+from amqtt.broker import Broker
 from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
-from amqtt.mqtt.disconnect import DisconnectPacket
-from amqtt.plugins.base import BasePlugin
-from amqtt.session import ApplicationMessage, Session
 
 from devices.topics import matches
 from hub.auth import Tokens
@@ -22,14 +18,13 @@ from hub.dispatch import Dispatch, Subscription
 from hub.link import LinkDown, OnConnected, OnMessage
 from hub.quiet import quieten
 
-__all__ = ["EmbeddedLink", "LinkEvents"]
+__all__ = ["EmbeddedLink"]
 
 STOP_TIMEOUT: Final = 2.0
 SESSION_EXPIRY: Final = 3600
 """Seconds that the session of a client that asked for a persistent one is kept while it is away."""
 BATCH: Final = 100
 """Publishes handed to amqtt before others get a turn."""
-_GOODBYE: Final = "stationhub.goodbye"
 
 log = logging.getLogger(__name__)
 
@@ -89,13 +84,14 @@ class EmbeddedLink:
     async def start(self) -> None:
         """Starts the broker and listens; once in a link's life. Raises ListenError for a port that cannot be had."""
         quieten("amqtt")
+        quieten("transitions")
         config = BrokerConfig(
             listeners={"default": ListenerConfig(type=ListenerType.EXTERNAL)},
             session_expiry_interval=SESSION_EXPIRY,
             plugins={
                 "hub.broker.access.TokenAuth": {"access": self._access},
                 "hub.broker.access.TopicAccess": {"access": self._access},
-                "hub.embedded.LinkEvents": {"link": self},
+                "hub.broker.events.ClientEvents": {"receiver": self},
             },
         )
         self._broker = Broker(config)
@@ -198,36 +194,3 @@ class EmbeddedLink:
         # amqtt sends with the QoS given here, or without one with the subscription's: that is the lower for 0 and 1
         await broker.internal_message_broadcast(topic, payload, 0 if message.qos == 0 else None)
         self._dispatch.deliver(topic, payload)
-
-
-@dataclass
-class _Config:
-    link: EmbeddedLink
-
-
-class LinkEvents(BasePlugin[BrokerContext]):
-    """What amqtt tells of its clients, for the link. In order: those that hand on a message never wait."""
-
-    Config = _Config
-
-    async def on_broker_message_broadcast(self, *, client_id: str, message: ApplicationMessage) -> None:
-        """A client published, and may."""
-        self.config.link.received(message.topic, bytes(message.data))
-
-    async def on_mqtt_packet_received(self, *, packet: Any, session: Session | None = None) -> None:
-        """Keeps in mind that a client said DISCONNECT: then its will is void. [MQTT-3.14.4-3]"""
-        if session is not None and isinstance(packet, DisconnectPacket):
-            session.attributes[_GOODBYE] = True
-
-    async def on_broker_client_connected(self, *, client_id: str, client_session: Session) -> None:
-        """A kept session begins anew."""
-        client_session.attributes.pop(_GOODBYE, None)
-
-    async def on_broker_client_disconnected(self, *, client_id: str, client_session: Session) -> None:
-        """amqtt publishes a will without an event; this is where it did."""
-        if client_session.will_flag and client_session.will_topic and _GOODBYE not in client_session.attributes:
-            self.config.link.received(client_session.will_topic, bytes(client_session.will_message or b""))
-
-    async def on_broker_client_subscribed(self, *, client_id: str, topic: str, qos: int) -> None:
-        """Sends what the hub keeps, to this subscription alone. [MQTT-3.3.1-6]"""
-        await self.config.link.send_retained(client_id, topic, qos)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from devices.topics import matches
 from hub.link import LinkDown, OnConnected, OnMessage
 
-__all__ = ["FakeClock", "FakeLink"]
+__all__ = ["FakeBroker", "FakeClock", "FakeLink"]
 
 
 class FakeClock:
@@ -27,35 +27,57 @@ class FakeClock:
         self.wall += round(seconds * 1000)
 
 
+class FakeBroker:
+    """What the links of several nodes share: retained messages, and who is there."""
+
+    def __init__(self) -> None:
+        self.retained: dict[str, bytes] = {}
+        self.links: list[FakeLink] = []
+        self._queue: list[Callable[[], None]] = []
+
+    def route(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        """A message for all links, delivered by `settle`, in order."""
+        if retain and payload:
+            self.retained[topic] = payload
+        elif retain:
+            self.retained.pop(topic, None)
+        self._queue += [lambda link=link: link.receive(topic, payload) for link in self.links]  # type: ignore[misc]
+
+    def settle(self) -> None:
+        """Delivers until nothing new comes of it."""
+        while self._queue:
+            self._queue.pop(0)()
+
+
 class FakeLink:
-    """A broker in a dictionary: delivers at once, keeps retained messages, can be taken down.
+    """A broker in a dictionary: delivers when asked to settle, keeps retained messages, can be taken down.
 
     Attributes:
         published: every message handed over, as (topic, payload, qos, retain).
     """
 
-    def __init__(self, *, wills_are_final: bool = False) -> None:
+    def __init__(self, broker: FakeBroker | None = None, *, wills_are_final: bool = False) -> None:
+        self.broker = broker or FakeBroker()
+        self.broker.links.append(self)
         self.connected = True
         self.wills_are_final = wills_are_final
         self.published: list[tuple[str, bytes, int, bool]] = []
-        self.retained: dict[str, bytes] = {}
         self._subscriptions: list[tuple[str, OnMessage]] = []
         self._watchers: list[OnConnected] = []
-        self._queue: list[Callable[[], None]] = []
+
+    @property
+    def retained(self) -> dict[str, bytes]:
+        return self.broker.retained
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
         if not self.connected:
             raise LinkDown("the broker is out of reach")
         self.published.append((topic, payload, qos, retain))
-        if retain and payload:
-            self.retained[topic] = payload
-        elif retain:
-            self.retained.pop(topic, None)
-        self._queue.append(lambda: self.receive(topic, payload))
+        self.broker.route(topic, payload, retain)
 
     def subscribe(self, topic_filter: str, on_message: OnMessage) -> None:
         self._subscriptions.append((topic_filter, on_message))
-        for topic, payload in self.retained.items():
+        for topic, payload in list(self.retained.items()):
             if matches(topic_filter, topic):
                 on_message(topic, payload, True)
 
@@ -65,18 +87,16 @@ class FakeLink:
     def receive(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
         """A message arrives from the broker."""
         for topic_filter, on_message in self._subscriptions:
-            if matches(topic_filter, topic):
+            if self.connected and matches(topic_filter, topic):
                 on_message(topic, payload, retained)
 
     def settle(self) -> None:
-        """Delivers own publishes back, as a broker does, until nothing new comes of it."""
-        while self._queue:
-            self._queue.pop(0)()
+        """Delivers what was published, own messages too, as a broker does."""
+        self.broker.settle()
 
     def down(self) -> None:
-        """The broker goes away."""
+        """The broker goes out of reach."""
         self.connected = False
-        self._queue.clear()
         for watcher in self._watchers:
             watcher(False)
 

@@ -54,18 +54,22 @@ class Access:
 
     def connect(self, username: str | None, password: str | None, will_topic: str | None) -> Identity | None:
         """The identity of a client, or None when it may not connect. `will_topic` None: it has no will."""
-        if not password and self._anonymous:
-            identity = ANONYMOUS
+        try:
+            identity = ANONYMOUS if self._anonymous and not password else self._tokens.verify(password)
+        except TokenRefused:
+            why = "its token is missing, expired or forged"
         else:
-            try:
-                identity = self._tokens.verify(password)
-            except TokenRefused:
-                return self._refuse(username, "its token is missing, expired or forged")
-        if not may_connect(identity, username):
-            return self._refuse(username, "the token is not that station's, nor a service's")
-        if will_topic is not None and not may_publish(identity, will_topic):
-            return self._refuse(username, "its will is for a topic it may not publish to")
-        return identity
+            if not may_connect(identity, username):
+                why = "the token is not that station's, nor a service's"
+            elif will_topic is not None and not may_publish(identity, will_topic):
+                why = "its will is for a topic it may not publish to"
+            else:
+                return identity
+        self.denied.connects += 1
+        # anything else in that field may be a token in the wrong place
+        who = username if username and is_station_id(username) else "an MQTT client"
+        log.log(self._level("connect"), "refused %s: %s", who, why)
+        return None
 
     def allows(self, identity: Identity | None, action: Action | None, topic: str) -> bool:
         """Whether a client may do `action` with a topic or filter; None, one that was refused, may nothing."""
@@ -83,12 +87,6 @@ class Access:
             self._tell("subscribe", identity)
         return False
 
-    def _refuse(self, username: str | None, why: str) -> None:
-        self.denied.connects += 1
-        # anything else in that field may be a token in the wrong place
-        who = username if username and is_station_id(username) else "an MQTT client"
-        log.log(self._level("connect"), "refused %s: %s", who, why)
-
     def _tell(self, what: Literal["publish", "subscribe"], identity: Identity | None) -> None:
         log.log(self._level(what), "%s denied to %s", what, identity.user_id or "anonymous" if identity else "nobody")
 
@@ -104,7 +102,7 @@ class _Config:
     access: Access
 
 
-class TokenAuth(BaseAuthPlugin):
+class TokenAuth(BaseAuthPlugin):  # type: ignore[misc]  # amqtt ships no types
     """Authentication: username is the station id, password its token."""
 
     Config = _Config
@@ -131,7 +129,7 @@ def _forget(session: Session) -> None:
         transitions.disconnect()
 
 
-class TopicAccess(BaseTopicPlugin):
+class TopicAccess(BaseTopicPlugin):  # type: ignore[misc]  # amqtt ships no types
     """Topic filtering for PUBLISH, SUBSCRIBE and delivery."""
 
     Config = _Config

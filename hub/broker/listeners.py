@@ -26,7 +26,7 @@ Accept = Callable[[ReaderAdapter, WriterAdapter], Coroutine[Any, Any, None]]
 log = logging.getLogger(__name__)
 
 
-class _Reader(ReaderAdapter):
+class _Reader(ReaderAdapter):  # type: ignore[misc]  # amqtt ships no types
     """Refuses what is too large, and is at its end from then on: nothing in a refused packet is parsed."""
 
     def __init__(self, stream: asyncio.StreamReader) -> None:
@@ -45,20 +45,44 @@ class _Reader(ReaderAdapter):
         self._stream.feed_eof()
 
 
-class Listeners:
-    """Listens for MQTT, on TCP and on WebSocket (any path), and gives each connection to `accept`."""
+class _TcpWriter(StreamWriterAdapter):  # type: ignore[misc]
+    answered = False
 
-    def __init__(self, accept: Accept) -> None:
-        self._accept = accept
+    def write(self, data: bytes) -> None:
+        """The first thing that amqtt writes is CONNACK."""
+        self.answered = True
+        super().write(data)
+
+
+class _WsWriter(WebSocketsWriter):  # type: ignore[misc]
+    answered = False
+
+    def write(self, data: bytes) -> None:
+        """The first thing that amqtt writes is CONNACK."""
+        self.answered = True
+        super().write(data)
+
+
+class Listeners:
+    """Listens for MQTT, on TCP and on WebSocket (any path), and gives each connection to `accept`.
+
+    Args:
+        accept: serves one connection.
+        connect_timeout: seconds that a client has from its connection to its CONNECT.
+    """
+
+    def __init__(self, accept: Accept, *, connect_timeout: float = 10.0) -> None:
+        self._accept, self._connect_timeout = accept, connect_timeout
         self._tcp: asyncio.Server | None = None
         self._ws: Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._transports: set[asyncio.BaseTransport] = set()
+        self._transports: set[asyncio.WriteTransport] = set()
 
     @property
     def ports(self) -> tuple[int, int]:
         """The MQTT and the MQTT over WebSocket port, once open."""
-        assert self._tcp is not None and self._ws is not None
+        assert self._tcp is not None
+        assert self._ws is not None
         return self._tcp.sockets[0].getsockname()[1], next(iter(self._ws.sockets)).getsockname()[1]
 
     async def open(self, host: str, port: int, ws_port: int) -> None:
@@ -93,8 +117,7 @@ class Listeners:
         """Ends every connection that is left."""
         self.stop_accepting()
         for transport in list(self._transports):
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
+            transport.abort()
         tasks = list(self._tasks)
         if tasks:
             await asyncio.wait(tasks, timeout=0.5)
@@ -104,7 +127,7 @@ class Listeners:
 
     def _tcp_connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # a task of ours: what asyncio does with a failed or cancelled one of its own is a traceback
-        connection = self._serve(_Reader(reader), StreamWriterAdapter(writer), writer.transport)
+        connection = self._serve(_Reader(reader), _TcpWriter(writer), writer.transport)
         task = asyncio.create_task(connection, name="mqtt connection")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -113,20 +136,29 @@ class Listeners:
         stream = asyncio.StreamReader()
         feeding = asyncio.create_task(_feed(socket, stream), name="mqtt over websocket")
         try:
-            await self._serve(_Reader(stream), WebSocketsWriter(socket), socket.transport)
+            await self._serve(_Reader(stream), _WsWriter(socket), socket.transport)
         finally:
             feeding.cancel()
 
-    async def _serve(self, reader: ReaderAdapter, writer: WriterAdapter, transport: asyncio.BaseTransport) -> None:
+    async def _serve(
+        self, reader: ReaderAdapter, writer: _TcpWriter | _WsWriter, transport: asyncio.WriteTransport
+    ) -> None:
         self._transports.add(transport)
+        deadline = asyncio.get_running_loop().call_later(self._connect_timeout, _expire, writer, transport)
         try:
             await self._accept(reader, writer)
         except Exception as error:
             log.debug("an MQTT connection ended: %s: %s", type(error).__name__, error)
         finally:
             # amqtt leaves some connections open that it serves no more
+            deadline.cancel()
             self._transports.discard(transport)
             transport.close()
+
+
+def _expire(writer: _TcpWriter | _WsWriter, transport: asyncio.WriteTransport) -> None:
+    if not writer.answered:
+        transport.abort()
 
 
 async def _feed(socket: ServerConnection, stream: asyncio.StreamReader) -> None:

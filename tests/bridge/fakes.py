@@ -11,7 +11,7 @@ from bridge.limits import TokenBucket
 from bridge.peer import Peer
 from hub.auth import Identity, Tokens
 from hub.services import Services
-from tests.fakes import FakeClock, FakeLink
+from tests.fakes import FakeBroker, FakeClock, FakeLink
 
 __all__ = ["Bench", "FakePeer", "FakeWire", "identity"]
 
@@ -62,9 +62,11 @@ def identity(user: str = "u1", role: str = "operator", *, station: str | None = 
 class Bench:
     """A gateway on a fake link, with peers to play with."""
 
-    def __init__(self, **options: Any) -> None:
-        self.clock, self.link = FakeClock(), FakeLink()
-        self.services = Services(self.link, self.clock, nid="aaaaaaaa")
+    def __init__(
+        self, *, nid: str = "aaaaaaaa", broker: FakeBroker | None = None, clock: FakeClock | None = None, **options: Any
+    ) -> None:
+        self.clock, self.link = clock or FakeClock(), FakeLink(broker)
+        self.services = Services(self.link, self.clock, nid=nid)
         self.tokens = Tokens("a secret of the tests, long enough", clock=lambda: self.clock.wall / 1000)
         self.gateway = Gateway(self.services, self.tokens, **options)
         self.services.start(self.gateway)
@@ -96,7 +98,7 @@ class Bench:
     def say(self, station_id: str, leaf: str, payload: Any) -> None:
         """A station publishes."""
         raw = payload if isinstance(payload, bytes) else orjson.dumps(payload)
-        self.link.receive(f"stations/{station_id}/{leaf}", raw)
+        self.link.broker.route(f"stations/{station_id}/{leaf}", raw)
         self.link.settle()
 
     def commands(self, station_id: str = "st-1") -> list[Any]:
