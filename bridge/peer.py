@@ -77,6 +77,8 @@ class Peer(ABC):
 
     def check_outbox(self) -> None:
         """Closes the peer when its outbox is over its limits. Called on every send and once a second."""
+        if not self.congested:
+            self._blocked_since = None
         late = self._blocked_since is not None and self._now() - self._blocked_since > OUTBOX_SECONDS
         if not self._closing and (late or self.wire.buffered > OUTBOX_BYTES):
             self.close(CLOSE_OVERLOAD, "Outbox overflow: read faster or watch fewer stations")

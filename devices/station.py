@@ -1,4 +1,4 @@
-"""The Station SDK: one station on an MQTT broker, `devices.session` on paho-mqtt, in asyncio, without a thread of its own.
+"""The Station SDK: one station on an MQTT broker. The behaviour is `devices.session`, the wire `devices.client`.
 
 StationError
   AccessRefused   the broker does not take this station id and token
@@ -20,20 +20,14 @@ import logging
 import random
 import secrets
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
-from urllib.parse import urlsplit
+from typing import Any, Final, Self
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-from pydantic import ValidationError
-
-from devices.clock import Clock, SystemClock
-from devices.messages import Command, Device, Signal, Status, StreamResponse, why
+from devices.client import AccessRefused, Address, MqttClient
+from devices.clock import SystemClock
+from devices.messages import Command, Device, Signal, Status, StreamResponse
 from devices.session import (
     REPORT_STATUS,
     Backoff,
@@ -48,10 +42,8 @@ from devices.session import (
     Subscribe,
 )
 
-__all__ = ["AccessRefused", "Address", "Job", "NotConnected", "Station", "StationError", "as_status"]
+__all__ = ["AccessRefused", "Job", "NotConnected", "Station", "StationError", "as_status"]
 
-TICK_SECONDS: Final = 1.0
-"""How often paho looks at its keep-alive."""
 GOODBYE_SECONDS: Final = 1.0
 """How long a goodbye may wait for its acknowledgement."""
 
@@ -59,32 +51,6 @@ StatusSource = Status | Mapping[str, Any] | Sequence[Device | Mapping[str, Any]]
 Handler = Callable[["Job"], Any]
 
 log = logging.getLogger(__name__)
-
-
-class AccessRefused(StationError):
-    """The broker refused the station's credentials."""
-
-
-class Address(NamedTuple):
-    """Where a broker listens."""
-
-    host: str
-    port: int
-    tls: bool
-    websocket: bool
-    path: str
-
-    @classmethod
-    def parse(cls, url: str) -> Self:
-        """Reads `mqtt://`, `mqtts://`, `ws://` or `wss://`; path of the last two: `/mqtt`. Raises ValueError for others."""
-        parts = urlsplit(url)
-        ports = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
-        if parts.scheme not in ports or not parts.hostname:
-            raise ValueError("the broker's address must look like mqtt://host:1883, mqtts://, ws:// or wss://")
-        path = (parts.path if parts.path not in ("", "/") else "/mqtt") + (f"?{parts.query}" if parts.query else "")
-        websocket = parts.scheme.startswith("ws")
-        port = parts.port or ports[parts.scheme]
-        return cls(parts.hostname, port, parts.scheme.endswith("s") and parts.scheme != "ws", websocket, path)
 
 
 def as_status(source: StatusSource) -> Status:
@@ -177,10 +143,14 @@ class Station:
     ) -> None:
         self.station_id, self._address = station_id, Address.parse(url)
         self._token, self._status = token, status
-        self._keepalive, self._connect_timeout = keepalive, connect_timeout
-        self._max_inflight, self._max_queued = max_inflight, max_queued
+        self._client_options: dict[str, Any] = {
+            "keepalive": keepalive,
+            "connect_timeout": connect_timeout,
+            "max_inflight": max_inflight,
+            "max_queued": max_queued,
+        }
         self._ssl_context, self._ca_file = ssl_context, ca_file
-        self._clock: Clock = SystemClock()
+        self._clock = SystemClock()
         self._backoff = Backoff(random.random, first=retry_first, cap=retry_cap)
         self._handlers: dict[str, Handler] = {}
         self._signal_handler: Callable[[Signal], Any] | None = None
@@ -196,17 +166,13 @@ class Station:
             caps=caps,
             right_clock=right_clock,
         )
-        self._client: Client
+        self._client: MqttClient
         self._main: asyncio.Task[None]
         self._tasks: set[asyncio.Task[None]] = set()
-        self._acks: dict[int, asyncio.Future[None]] = {}
-        self._answer: asyncio.Future[ReasonCode] | None = None
-        self._online = asyncio.Event()
-        self._first_try = asyncio.Event()
-        self._lost = asyncio.Event()
-        self._error: StationError | None = None
-        self._watched: int | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._tried = asyncio.Event()
+        self._online = asyncio.Event()
+        self._error: StationError | None = None
 
     # ---- life
 
@@ -216,9 +182,18 @@ class Station:
         Raises:
             AccessRefused: the broker does not take the station id and token.
         """
-        self._client = self._make_client()
+        context = self._ssl_context
+        if self._ca_file is not None:
+            context = ssl.create_default_context(cafile=self._ca_file)
+        self._client = MqttClient(
+            self._address, self.station_id, on_message=self._received, ssl_context=context, **self._client_options
+        )
         self._main = asyncio.create_task(self._stay_connected(), name=f"station-{self.station_id}")
-        await self._first_try.wait()
+        try:
+            await self._tried.wait()
+        except asyncio.CancelledError:
+            await self.close()
+            raise
         if self._error is not None:
             await self.close()
             raise self._error
@@ -232,20 +207,19 @@ class Station:
     async def close(self) -> None:
         """Cancels the handlers that run, says goodbye and disconnects. The second time it does nothing."""
         self._error = self._error or NotConnected(f"{self.station_id} is closed")
-        for task in self._tasks:
+        tasks = self._tasks - {asyncio.current_task()}  # a handler may close its station
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        goodbye = self._apply(self.session.goodbye())
-        if goodbye:
-            await asyncio.wait(goodbye, timeout=GOODBYE_SECONDS)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        acks = self._apply(self.session.goodbye())
+        if acks:
+            await asyncio.wait(acks, timeout=GOODBYE_SECONDS)
             self._client.disconnect()
-            self._client.loop_write()
         self._main.cancel()
         await asyncio.gather(self._main, return_exceptions=True)
-        self._abort()
-        self._online.set()
-        for future in self._acks.values():
-            future.cancel()
+        self._client.abort()
+        self._client.give_up()
+        self._online.set()  # wakes who waits, to find the error
 
     async def wait_connected(self) -> None:
         """Waits until there is a connection.
@@ -336,9 +310,132 @@ class Station:
 
     async def _say(self, make: Callable[[], list[Effect]]) -> None:
         await self.wait_connected()
+        for effect in make():
+            if isinstance(effect, Publish) and (ack := self._client.publish(effect)) is not None:
+                await ack
+
+    # ---- the connection
+
+    async def _stay_connected(self) -> None:
+        ever = False
+        while True:
+            held, since = 0.0, self._clock.monotonic()
+            try:
+                await self._connect()
+                ever, since = True, self._clock.monotonic()
+                await self._connected()
+                held = self._clock.monotonic() - since
+            except AccessRefused as error:
+                if not ever:
+                    self._error = error
+                    self._online.set()
+                    return
+                log.warning("%s: %s", self.station_id, error)
+            except OSError as error:
+                log.warning("%s: no connection to %s:%d: %s", self.station_id, *self._address[:2], error or "timeout")
+            except Exception:
+                log.exception("%s: connecting failed", self.station_id)  # the token function, for one
+            finally:
+                self._tried.set()
+            await asyncio.sleep(self._backoff.delay(held))
+
+    async def _connect(self) -> None:
+        token = self._token() if callable(self._token) else self._token
+        await self._client.connect(self.station_id, token, self.session.next_session())
+
+    async def _connected(self) -> None:
+        """From the accepted connection to its end."""
+        log.info("%s: connected to %s:%d", self.station_id, *self._address[:2])
         try:
-            await asyncio.gather(*self._apply(make()))
+            self._apply(self.session.connected())
+            self._tick()
+            self._online.set()
+            self._tried.set()
+            await self._client.closed.wait()
+        finally:
+            self._online.clear()
+            self.session.disconnected()
+            if self._timer is not None:
+                self._timer.cancel()
+        log.warning("%s: connection to %s:%d lost", self.station_id, *self._address[:2])
+
+    def _tick(self) -> None:
+        self._apply(self.session.tick())
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        at = self.session.next_tick()
+        if at is not None:
+            delay = max(0.0, at - self._clock.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    def _received(self, topic: str, payload: bytes, retained: bool) -> None:
+        if self._error is not None:  # no command starts while the station says goodbye
+            return
+        self._apply(self.session.received(topic, payload, retained=retained))
+        self._set_timer()
+
+    # ---- what the machine wants
+
+    def _apply(self, effects: list[Effect]) -> "list[asyncio.Future[None]]":
+        """Carries out effects; gives the acknowledgements to come."""
+        acks = []
+        for effect in effects:
+            match effect:
+                case Subscribe(filters, qos):
+                    self._client.subscribe(filters, qos)
+                case Publish():
+                    try:
+                        if (ack := self._client.publish(effect)) is not None:
+                            acks.append(ack)
+                    except StationError as error:
+                        log.warning("%s: %s", self.station_id, error)
+                case Invoke():
+                    self._start(self._run(effect), effect.command.type)
+                case Signalled(signal) if self._signal_handler is not None:
+                    self._start(self._run_signal(self._signal_handler, signal), "signal")
+                case Signalled() | Disconnect():
+                    pass  # nobody listens; `close` disconnects once the goodbye is acknowledged
+        return acks
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=f"station-{self.station_id}-{name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, invoke: Invoke) -> None:
+        command = invoke.command
+
+        def progress(result: Any) -> None:
+            self._apply(self.session.progress(invoke, result))
+
+        try:
+            result = self._handlers[command.type](Job(command, invoke.deadline, progress))
+            if inspect.isawaitable(result):
+                result = await result
         except asyncio.CancelledError:
-            if self._error is None:
-                raise
-            raise self._error from None
+            self._apply(self.session.failed(invoke, "the station stops"))
+            raise
+        except Exception as error:
+            log.exception("%s: the handler of %s failed", self.station_id, command.type)
+            self._apply(self.session.failed(invoke, f"{type(error).__name__}: {error}"))
+        else:
+            self._apply(self.session.done(invoke, result))
+
+    async def _run_signal(self, handler: Callable[[Signal], Any], signal: Signal) -> None:
+        try:
+            result = handler(signal)
+            if inspect.isawaitable(result):
+                await result
+        except Exception:
+            log.exception("%s: the handler of signals failed", self.station_id)
+
+    def _read_status(self) -> Status:
+        """The status as the user's function gives it; a station whose function fails is still there, and says so."""
+        try:
+            return as_status(None if self._status is None else self._status())
+        except Exception:
+            log.exception("%s: the status could not be read: reported without devices", self.station_id)
+            return Status()

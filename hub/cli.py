@@ -4,7 +4,6 @@ import asyncio
 import inspect
 import re
 import socket
-import sys
 import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -22,7 +21,7 @@ from hub.auth import DAY, ROLES, AuthError, Tokens
 from hub.config import ConfigError, Settings, load, read_secret, secret
 from hub.link import LinkError
 from hub.log import configure
-from hub.serve import Hub, ListenError, serve
+from hub.serve import Hub, serve
 
 __all__ = ["app", "main"]
 
@@ -50,7 +49,7 @@ def run(work: Coroutine[Any, Any, int | None]) -> None:
             code = runner.run(work)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    except (ConfigError, ListenError, LinkError, AuthError, OperatorError, SimulationError) as error:
+    except (ConfigError, LinkError, AuthError, OperatorError, SimulationError) as error:
         fail(str(error))
     if code:
         raise typer.Exit(code)
@@ -262,4 +261,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,8 +8,8 @@ import heapq
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from devices.clock import Clock
 from devices.messages import CommandReply
-from hub.clock import Clock
 
 __all__ = ["MAX_OPEN", "STREAM_LIFETIME", "Commands", "Outcome", "Streams"]
 

@@ -2,12 +2,13 @@
 
 import logging
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Final
 
 from devices.topics import matches, valid_filter
 from hub.link import OnConnected, OnMessage
 
-__all__ = ["Dispatch", "Subscription"]
+__all__ = ["Dispatch", "Subscription", "join", "overlap"]
 
 CACHED_TOPICS: Final = 50_000
 
@@ -79,3 +80,25 @@ class Dispatch:
             except Exception as error:
                 log.error("a watcher of the connection failed: %s: %s", type(error).__name__, error)
                 log.debug("where it failed", exc_info=error)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some topic matches both filters."""
+    for mine, theirs in zip_longest(one.split("/"), other.split("/")):
+        if "#" in (mine, theirs):
+            return True
+        if mine != theirs and "+" not in (mine, theirs):
+            return False
+        if mine is None or theirs is None:
+            return False
+    return True
+
+
+def join(one: str, other: str) -> str:
+    """The narrowest filter that matches all that two overlapping filters match."""
+    levels = []
+    for mine, theirs in zip_longest(one.split("/"), other.split("/"), fillvalue="#"):
+        levels.append("#" if "#" in (mine, theirs) else mine if mine == theirs else "+")
+        if levels[-1] == "#":
+            break
+    return "/".join(levels)

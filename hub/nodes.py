@@ -9,7 +9,7 @@ import hashlib
 import secrets
 from typing import Final
 
-from hub.clock import Clock
+from devices.clock import Clock
 
 __all__ = ["BEAT", "NODE_TIMEOUT", "Nodes", "new_node_id", "new_peer_id", "node_of"]
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Literal
 
+from devices.clock import Clock
 from devices.messages import Birth, Offline, Verdict
-from hub.clock import Clock
 
 __all__ = ["MIN_SILENCE", "AskReport", "Changed", "Effect", "Presence", "PublishVerdict", "State"]
 

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class OneLine(logging.Handler):
-    """Tells what a library logged as one line: its failures at WARNING, once in a while, the rest at DEBUG."""
+    """Tells what a library logged as one line at DEBUG; that something failed in it, once in a while at WARNING."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -24,14 +24,11 @@ class OneLine(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         failure = record.exc_info[1] if record.exc_info else None
-        level = logging.DEBUG
-        if record.levelno >= logging.ERROR and self._clock() >= self._next.get(record.name, 0.0):
-            self._next[record.name], level = self._clock() + EVERY, logging.WARNING
-        if log.isEnabledFor(level):
-            # the message may quote what a client sent: it is told at DEBUG only
-            text = type(failure).__name__ if failure else record.levelname
-            detail = record.getMessage().partition("\n")[0][:200] if level == logging.DEBUG else "see the log at debug"
-            log.log(level, "%s: %s: %s", record.name, text, detail)
+        # the message may quote what a client sent: it is told at DEBUG only
+        log.debug("%s: %s", record.name, record.getMessage().partition("\n")[0][:200])
+        if failure is not None and self._clock() >= self._next.get(record.name, 0.0):
+            self._next[record.name] = self._clock() + EVERY
+            log.warning("%s: %s, see the log at debug", record.name, type(failure).__name__)
 
 
 def _names(traceback: TracebackType | None) -> Iterator[str]:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from devices.clock import Clock
 from devices.messages import MemberRecord, RoomRecord
-from hub.clock import Clock
 
 __all__ = [
     "MAX_ROOMS_OF_PEER",

@@ -22,24 +22,21 @@ from bridge.http.app import create_app
 from bridge.monitor import Monitor
 from bridge.native import NativeDoor
 from devices import topics
+from devices.clock import SystemClock
 from hub.auth import Tokens
-from hub.clock import SystemClock
 from hub.config import Settings, secret
 from hub.embedded import EmbeddedLink
+from hub.link import ListenError
 from hub.nodes import new_node_id
 from hub.remote import RemoteLink
 from hub.services import Services
 
-__all__ = ["Hub", "ListenError", "serve"]
+__all__ = ["Hub", "serve"]
 
 log = structlog.get_logger(__name__)
 
 STOP_WITHIN: Final = 5.0
 """Seconds from SIGTERM to the end (contract.md section 7)."""
-
-
-class ListenError(Exception):
-    """A port cannot be listened on."""
 
 
 class _Server(uvicorn.Server):
@@ -79,8 +76,7 @@ class Hub:
 
         Raises:
             ConfigError: an option is wrong.
-            ListenError: a port is taken.
-            LinkError: the broker cannot be used.
+            LinkError: a port is taken, or the broker cannot be used.
         """
         settings = self.settings
         self.tokens = Tokens(secret(settings), open_registration=settings.open_registration)
@@ -113,7 +109,7 @@ class Hub:
             await self.link.start()
         else:
             self.link = EmbeddedLink(
-                self.tokens,
+                tokens=self.tokens,
                 host=settings.host,
                 mqtt_port=settings.mqtt_port,
                 mqtt_ws_port=settings.mqtt_ws_port,
@@ -217,7 +213,7 @@ def _listen(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except OSError as error:
-        raise ListenError(f"cannot listen on {host}:{port} for HTTP: {os.strerror(error.errno or 0)}") from None
+        raise ListenError(host, port, error.strerror or str(error)) from None
     return listener
 
 

@@ -18,6 +18,7 @@ import structlog
 from pydantic import BaseModel
 
 from devices import topics
+from devices.clock import Clock
 from devices.messages import (
     Birth,
     Call,
@@ -39,7 +40,6 @@ from devices.messages import (
 )
 from hub import presence, rooms, sessions
 from hub.auth import user_key
-from hub.clock import Clock
 from hub.commands import Commands, Outcome, Streams
 from hub.link import Link, LinkDown
 from hub.nodes import BEAT, Nodes, new_node_id, node_of

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import orjson
 from pydantic import ValidationError
 
+from devices.clock import Clock
 from devices.messages import MAX_MESSAGE, MessageError, Status, why
-from hub.clock import Clock
 
 __all__ = ["FUTURE_MS", "STALE_MS", "Counters", "Stale", "StatusBoard", "read_status"]
 

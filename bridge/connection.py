@@ -1,0 +1,437 @@
+"""The one asyncio protocol for every WebSocket on the HTTP port: given to uvicorn as its `ws=`, it hands messages to a door.
+
+It drives websockets' sans-IO `ServerProtocol` (RFC 6455) and does what an ASGI server and framework would do around it: origin
+check, the client behind a proxy, limits, reassembly, UTF-8, pings, back-pressure, closing. No task and no queue per message:
+one read is parsed, answered and written back before `data_received` returns.
+
+    handshake -> open -> closing -> lost
+      open: frames go to the door, and the door's to the socket
+      closing: a Close was sent by either side, or the client hung up; the door was told; what was written before still leaves,
+        nothing else is written, what comes is thrown away; a deadline ends it
+"""
+
+import asyncio
+import json
+import struct
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
+from logging import WARNING, getLogger
+from typing import Any, Final, cast
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import structlog
+from websockets.frames import OP_BINARY, OP_CONT, OP_PONG, OP_TEXT, CloseCode, Frame
+from websockets.http11 import Request
+from websockets.protocol import OPEN, SEND_EOF
+from websockets.server import ServerProtocol
+
+from bridge.door import Door, DoorFactory, Handshake
+from devices.messages import MAX_MESSAGE
+
+__all__ = ["HIGH_WATER", "LOW_WATER", "Settings", "WebSocketConnection", "protocol_class", "text_frame"]
+
+HIGH_WATER: Final = 64 * 1024
+"""Unsent bytes above which nothing more is read from this client."""
+LOW_WATER: Final = 16 * 1024
+"""Unsent bytes at which reading goes on, and the door hears `writable`."""
+SHUTDOWN_WITHIN: Final = 1.0
+"""Seconds that a client has to answer the Close of a server that stops."""
+_MAX_CONTROL: Final = 125  # [RFC 6455, 5.5]
+_MAX_REASON: Final = _MAX_CONTROL - 2
+_SHORT: Final = [bytes((0x81, size)) for size in range(126)]
+_PING: Final = b"\x89\x00"
+
+log = structlog.get_logger(__name__)
+# at DEBUG websockets logs every frame and the request line: tokens are in both
+_frame_log = getLogger(f"{__name__}.frames")
+_frame_log.setLevel(WARNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What all connections of a server share. Times are seconds, sizes bytes.
+
+    Attributes:
+        doors: the door of each path; a trailing slash makes no difference.
+        origins: None: pages of any origin may connect. Else a browser's Origin must be listed or be the server's own (the same
+            host and port as in Host); what sends no Origin is no browser, and is let in.
+        trusted_proxies: addresses whose X-Forwarded-For is believed.
+        max_message: a larger one closes the connection with 1009.
+        ping_interval: between two pings.
+        ping_timeout: for the pong; then closed with 1011.
+        close_timeout: for the client's part of a close; then aborted.
+    """
+
+    doors: Mapping[str, DoorFactory]
+    origins: frozenset[str] | None = None
+    trusted_proxies: frozenset[str] = field(default_factory=frozenset)
+    max_message: int = MAX_MESSAGE
+    ping_interval: float = 25.0
+    ping_timeout: float = 20.0
+    close_timeout: float = 10.0
+
+
+def protocol_class(settings: Settings) -> type[asyncio.Protocol]:
+    """The class to give to `uvicorn.Config(ws=...)`."""
+
+    class Connection(WebSocketConnection):
+        __slots__ = ()
+
+        def __init__(self, config: Any, server_state: Any, app_state: Any) -> None:
+            super().__init__(settings, server_state.connections)
+
+    return Connection
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One text message (UTF-8) as one unmasked frame, ready for any number of `Wire.send_frame`. [RFC 6455, 5.2]"""
+    size = len(payload)
+    if size < 126:
+        return _SHORT[size] + payload
+    return struct.pack("!BBH" if size < 65536 else "!BBQ", 0x81, 126 if size < 65536 else 127, size) + payload
+
+
+class WebSocketConnection(asyncio.Protocol):
+    """One client; to its door it is the `Wire`.
+
+    Args:
+        settings: shared by all.
+        connections: the server's set of what it must shut down; this connection is in it while it lives.
+    """
+
+    __slots__ = (
+        "_alive", "_blocked", "_client", "_closing", "_connections", "_corked", "_door", "_inbox", "_is_text", "_loop",
+        "_message", "_out", "_out_size", "_path", "_protocol", "_settings", "_timer", "_transport",
+    )  # fmt: skip
+
+    def __init__(self, settings: Settings, connections: set[Any]) -> None:
+        self._settings, self._connections = settings, connections
+        # a control frame between the fragments of a message that is just within the limit is not too much
+        self._protocol = ServerProtocol(max_size=settings.max_message + _MAX_CONTROL, logger=_frame_log)
+        self._loop: asyncio.AbstractEventLoop
+        self._transport: asyncio.Transport
+        self._timer: asyncio.TimerHandle | None = None
+        self._door: Door | None = None
+        self._path = self._client = ""
+        self._inbox: deque[Any] = deque()
+        self._message: bytearray | None = None
+        self._is_text = False
+        self._out: list[bytes] = []
+        self._out_size = 0
+        self._corked = self._blocked = self._closing = False
+        self._alive = True
+
+    # Wire: what the door calls
+
+    @property
+    def buffered(self) -> int:
+        """See `Wire.buffered`."""
+        return self._transport.get_write_buffer_size() + self._out_size
+
+    def send_frame(self, frame: bytes) -> None:
+        """See `Wire.send_frame`; once the connection is closing, nothing happens."""
+        if self._closing:
+            return
+        if not self._corked:
+            self._transport.write(frame)
+            return
+        self._out.append(frame)
+        self._out_size += len(frame)
+        if self._out_size > HIGH_WATER:
+            self._flush()
+
+    def send_text(self, text: bytes) -> None:
+        """See `Wire.send_text`."""
+        self.send_frame(text_frame(text))
+
+    def close(self, code: int, reason: str = "") -> None:
+        """See `Wire.close`; a reason is cut at 123 bytes. `Door.closed` follows on the next turn of the loop.
+
+        Raises:
+            ProtocolError: `code` may not be sent (RFC 6455, 7.4).
+        """
+        if self._closing:
+            return
+        if self._protocol.state is OPEN:  # else the client's Close is read already, and its answer waits for its turn
+            self._protocol.send_close(code, reason.encode(errors="replace")[:_MAX_REASON].decode(errors="ignore"))
+            self._out.extend(self._protocol.data_to_send())
+            if not self._corked:
+                self._flush()
+            self._begin_closing(self._settings.close_timeout)
+            self._loop.call_soon(self._tell_closed)
+
+    # asyncio.Protocol: what the transport and the server call
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport, self._loop = cast("asyncio.Transport", transport), asyncio.get_running_loop()
+        # uvicorn does so only after the first data: until then its HTTP protocol would hear pause_writing
+        self._transport.set_protocol(self)
+        self._transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+        self._connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._protocol.receive_data(data)
+        self._inbox.extend(self._protocol.events_received())
+        if self._door is None and not self._closing:
+            self._handshake()
+        elif not self._blocked:
+            self._corked = True
+            self._deliver()
+            self._uncork()
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        # a pong may have waited behind what is read only now
+        self._blocked, self._alive = False, True
+        self._call(self._door.writable if self._door is not None and not self._closing else None)
+        if not self._blocked:
+            self._transport.resume_reading()
+
+    def eof_received(self) -> None:
+        # no Close came: what was answered still leaves, then the transport, told nothing else, closes itself
+        self._protocol.receive_eof()
+        self._begin_closing(self._settings.close_timeout)
+        self._tell_closed()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._connections.discard(self)
+        self._tell_closed()
+
+    def shutdown(self) -> None:
+        """Called by uvicorn when it stops: 1012, and little time to answer."""
+        self.close(CloseCode.SERVICE_RESTART, "Service restart")
+        self._set_timer(SHUTDOWN_WITHIN, self._give_up)
+
+    # opening
+
+    def _handshake(self) -> None:
+        if self._transport.is_closing():
+            return
+        request = self._inbox.popleft() if self._inbox else None
+        if not isinstance(request, Request):
+            cause = self._protocol.handshake_exc
+            self._reject(400, f"Not a WebSocket handshake: {(cause and cause.__cause__) or 'incomplete'}")
+            return
+        handshake = _handshake_of(request, self._transport.get_extra_info("peername"), self._settings.trusted_proxies)
+        self._path, self._client = handshake.path, handshake.client
+        factory = _door_of(self._settings.doors, handshake.path)
+        if factory is None:
+            self._reject(404, f"Cannot GET {handshake.path}")
+            return
+        if not _origin_allowed(handshake.headers, self._settings.origins):
+            self._reject(403, "Origin not allowed")
+            return
+        response = self._protocol.accept(request)
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._reject(400, f"Not a WebSocket handshake: {self._protocol.handshake_exc}")
+            return
+        try:
+            door = factory(handshake)
+        except Exception as error:
+            self._log_failure(error)
+            self._reject(500, "Internal server error")
+            return
+        self._door = door
+        self._protocol.send_response(response)
+        self._out.extend(self._protocol.data_to_send())
+        self._set_timer(self._settings.ping_interval, self._ping)
+        self._call(partial(door.opened, self))
+
+    def _reject(self, status: int, message: str) -> None:
+        phrase = HTTPStatus(status).phrase
+        body = json.dumps({"statusCode": status, "message": message, "error": phrase}, separators=(",", ":"))
+        self._closing = True
+        self._transport.write(
+            f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            f"Sec-WebSocket-Version: 13\r\nConnection: close\r\n\r\n{body}".encode()
+        )
+        self._set_timer(self._settings.close_timeout, self._give_up)
+        self._transport.close()
+
+    # receiving
+
+    def _call(self, method: Callable[[], None] | None) -> None:
+        """Calls the door, then hands it what has been waiting; all that is written meanwhile is one write."""
+        self._corked = True
+        if method is not None:
+            try:
+                method()
+            except Exception as error:
+                self._crashed(error)
+        self._deliver()
+        self._uncork()
+
+    def _deliver(self) -> None:
+        """Hands what has arrived to the door, until the socket is full or the connection closes."""
+        inbox, door, limit = self._inbox, self._door, self._settings.max_message
+        try:
+            while inbox and door is not None and not self._blocked and not self._closing:
+                frame: Frame = inbox.popleft()
+                opcode = frame.opcode
+                if opcode is OP_TEXT and frame.fin and len(frame.data) <= limit:
+                    text = _text(frame.data)
+                    if text is None:
+                        self._fail(CloseCode.INVALID_DATA, "Not UTF-8")
+                    else:
+                        door.received(text)
+                elif opcode is OP_TEXT or opcode is OP_BINARY or opcode is OP_CONT:
+                    self._reassemble(frame, door)
+                elif opcode is OP_PONG:
+                    self._alive = True
+        except Exception as error:
+            self._crashed(error)
+        if self._closing:
+            inbox.clear()
+        if not inbox:
+            self._after_reading()
+
+    def _reassemble(self, frame: Frame, door: Door) -> None:
+        if self._message is None or frame.opcode is not OP_CONT:
+            self._message, self._is_text = bytearray(), frame.opcode is OP_TEXT
+        message = self._message
+        if len(message) + len(frame.data) > self._settings.max_message:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, f"Message over {self._settings.max_message} bytes")
+            return
+        message += frame.data
+        if not frame.fin:
+            return
+        self._message = None
+        whole = _text(message) if self._is_text else bytes(message)
+        if whole is None:
+            self._fail(CloseCode.INVALID_DATA, "Not UTF-8")
+        else:
+            door.received(whole)
+
+    def _after_reading(self) -> None:
+        """Sends what the protocol has to say after the door's answers: pongs, its Close. Ends what it says has ended."""
+        protocol = self._protocol
+        writes = protocol.data_to_send()
+        if not self._closing:
+            self._out.extend(writes)
+        if protocol.state is OPEN:
+            return
+        self._flush()
+        self._begin_closing(self._settings.close_timeout)
+        self._tell_closed()
+        if SEND_EOF not in writes:
+            return
+        if protocol.parser_exc is None and protocol.close_rcvd is not None:
+            self._transport.close()
+        elif self._transport.can_write_eof():
+            # to close with data unread would reset the connection: the client would never see why
+            self._transport.write_eof()
+
+    # sending
+
+    def _flush(self) -> None:
+        if self._out:
+            out = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out, self._out_size = [], 0
+            self._transport.write(out)
+
+    def _uncork(self) -> None:
+        self._corked = False
+        self._flush()
+
+    # closing
+
+    def _fail(self, code: int, reason: str) -> None:
+        """Fails the connection: the rest of what the client sends is not looked at. [RFC 6455, 7.1.7]"""
+        self._inbox.clear()
+        if self._protocol.state is OPEN:
+            self._protocol.fail(code, reason)
+
+    def _crashed(self, error: Exception) -> None:
+        self._log_failure(error)
+        self._fail(CloseCode.INTERNAL_ERROR, "Internal error")
+
+    def _log_failure(self, error: Exception) -> None:
+        log.error("door failed", path=self._path, client=self._client, error=f"{type(error).__name__}: {error}")
+        log.debug("where it failed", exc_info=error)
+
+    def _begin_closing(self, within: float) -> None:
+        if not self._closing:
+            self._closing, self._message = True, None
+            self._set_timer(within, self._give_up)
+
+    def _tell_closed(self) -> None:
+        door, sent = self._door, self._protocol.close_sent
+        if door is None:
+            return
+        self._door = None
+        try:
+            door.closed(CloseCode.ABNORMAL_CLOSURE if sent is None else sent.code)
+        except Exception as error:
+            self._log_failure(error)
+
+    # time
+
+    def _set_timer(self, delay: float, callback: Callable[[], None]) -> None:
+        """Sets the one timer: a ping, its pong, or the end of patience."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay, callback)
+
+    def _ping(self) -> None:
+        self._alive = False
+        self.send_frame(_PING)
+        self._set_timer(self._settings.ping_timeout, self._check_pong)
+
+    def _check_pong(self) -> None:
+        if self._alive:
+            self._set_timer(max(0.0, self._settings.ping_interval - self._settings.ping_timeout), self._ping)
+        else:
+            self._fail(CloseCode.INTERNAL_ERROR, "No pong in time")
+            self._after_reading()
+
+    def _give_up(self) -> None:
+        self._transport.abort()
+
+
+def _text(data: bytes | bytearray | memoryview) -> str | None:
+    """None for what is not UTF-8."""
+    try:
+        return str(data, "utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _handshake_of(request: Request, peer: Any, trusted: frozenset[str]) -> Handshake:
+    # websockets keeps bytes that are not ASCII as surrogates, which nothing downstream could encode
+    target = request.path.encode(errors="surrogateescape").decode(errors="replace")
+    path, _, query = target.partition("?")
+    headers: dict[str, str] = {}
+    for name, raw in request.headers.raw_items():
+        name, value = name.lower(), raw.encode(errors="surrogateescape").decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    first: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        first.setdefault(name, value)
+    client = str(peer[0]) if isinstance(peer, tuple) else ""
+    if client in trusted:
+        # the right-most that is not a proxy of ours: what stands left of it is the client's own claim
+        hops = [hop.strip() for hop in headers.get("x-forwarded-for", "").split(",") if hop.strip()]
+        client = next((hop for hop in reversed(hops) if hop not in trusted), hops[0] if hops else client)
+    return Handshake(path=unquote(path), query=first, headers=headers, client=client)
+
+
+def _door_of(doors: Mapping[str, DoorFactory], path: str) -> DoorFactory | None:
+    bare = path.rstrip("/")
+    return doors.get(path) or doors.get(bare) or doors.get(f"{bare}/")
+
+
+def _origin_allowed(headers: Mapping[str, str], origins: frozenset[str] | None) -> bool:
+    origin = headers.get("origin")
+    if origins is None or origin is None or origin in origins:
+        return True
+    # the scheme is not compared: behind a TLS proxy it differs, and the host is what a page cannot choose
+    return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
