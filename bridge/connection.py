@@ -11,7 +11,6 @@ one read is parsed, answered and written back before `data_received` returns.
 """
 
 import asyncio
-import json
 import struct
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -20,7 +19,6 @@ from functools import partial
 from http import HTTPStatus
 from logging import WARNING, getLogger
 from typing import Any, Final, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import structlog
 from websockets.frames import OP_BINARY, OP_CONT, OP_PONG, OP_TEXT, CloseCode, Frame
@@ -28,7 +26,8 @@ from websockets.http11 import Request
 from websockets.protocol import OPEN, SEND_EOF
 from websockets.server import ServerProtocol
 
-from bridge.door import Door, DoorFactory, Handshake
+from bridge.door import Door, DoorFactory
+from bridge.handshake import door_of, origin_allowed, read_handshake, refusal
 from devices.messages import MAX_MESSAGE
 
 __all__ = ["HIGH_WATER", "LOW_WATER", "Settings", "WebSocketConnection", "protocol_class", "text_frame"]
@@ -148,20 +147,22 @@ class WebSocketConnection(asyncio.Protocol):
         self.send_frame(text_frame(text))
 
     def close(self, code: int, reason: str = "") -> None:
-        """See `Wire.close`; a reason is cut at 123 bytes. `Door.closed` follows on the next turn of the loop.
+        """See `Wire.close`; a reason is cut at 123 bytes. `Door.closed` follows, never from within this call.
 
         Raises:
             ProtocolError: `code` may not be sent (RFC 6455, 7.4).
         """
         if self._closing:
             return
-        if self._protocol.state is OPEN:  # else the client's Close is read already, and its answer waits for its turn
+        self._inbox.clear()
+        if self._protocol.state is OPEN:
             self._protocol.send_close(code, reason.encode(errors="replace")[:_MAX_REASON].decode(errors="ignore"))
             self._out.extend(self._protocol.data_to_send())
             if not self._corked:
                 self._flush()
             self._begin_closing(self._settings.close_timeout)
-            self._loop.call_soon(self._tell_closed)
+        # else the client's Close is read already, and only has to be answered
+        self._loop.call_soon(self._after_reading)
 
     # asyncio.Protocol: what the transport and the server call
 
@@ -221,13 +222,13 @@ class WebSocketConnection(asyncio.Protocol):
             cause = self._protocol.handshake_exc
             self._reject(400, f"Not a WebSocket handshake: {(cause and cause.__cause__) or 'incomplete'}")
             return
-        handshake = _handshake_of(request, self._transport.get_extra_info("peername"), self._settings.trusted_proxies)
+        handshake = read_handshake(request, self._transport.get_extra_info("peername"), self._settings.trusted_proxies)
         self._path, self._client = handshake.path, handshake.client
-        factory = _door_of(self._settings.doors, handshake.path)
+        factory = door_of(self._settings.doors, handshake.path)
         if factory is None:
             self._reject(404, f"Cannot GET {handshake.path}")
             return
-        if not _origin_allowed(handshake.headers, self._settings.origins):
+        if not origin_allowed(handshake.headers, self._settings.origins):
             self._reject(403, "Origin not allowed")
             return
         response = self._protocol.accept(request)
@@ -247,14 +248,8 @@ class WebSocketConnection(asyncio.Protocol):
         self._call(partial(door.opened, self))
 
     def _reject(self, status: int, message: str) -> None:
-        phrase = HTTPStatus(status).phrase
-        body = json.dumps({"statusCode": status, "message": message, "error": phrase}, separators=(",", ":"))
-        self._closing = True
-        self._transport.write(
-            f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-            f"Sec-WebSocket-Version: 13\r\nConnection: close\r\n\r\n{body}".encode()
-        )
-        self._set_timer(self._settings.close_timeout, self._give_up)
+        self._begin_closing(self._settings.close_timeout)
+        self._transport.write(refusal(status, message))
         self._transport.close()
 
     # receiving
@@ -326,7 +321,7 @@ class WebSocketConnection(asyncio.Protocol):
             return
         if protocol.parser_exc is None and protocol.close_rcvd is not None:
             self._transport.close()
-        elif self._transport.can_write_eof():
+        elif self._transport.can_write_eof() and not self._transport.is_closing():
             # to close with data unread would reset the connection: the client would never see why
             self._transport.write_eof()
 
@@ -403,35 +398,3 @@ def _text(data: bytes | bytearray | memoryview) -> str | None:
         return str(data, "utf-8")
     except UnicodeDecodeError:
         return None
-
-
-def _handshake_of(request: Request, peer: Any, trusted: frozenset[str]) -> Handshake:
-    # websockets keeps bytes that are not ASCII as surrogates, which nothing downstream could encode
-    target = request.path.encode(errors="surrogateescape").decode(errors="replace")
-    path, _, query = target.partition("?")
-    headers: dict[str, str] = {}
-    for name, raw in request.headers.raw_items():
-        name, value = name.lower(), raw.encode(errors="surrogateescape").decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    first: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        first.setdefault(name, value)
-    client = str(peer[0]) if isinstance(peer, tuple) else ""
-    if client in trusted:
-        # the right-most that is not a proxy of ours: what stands left of it is the client's own claim
-        hops = [hop.strip() for hop in headers.get("x-forwarded-for", "").split(",") if hop.strip()]
-        client = next((hop for hop in reversed(hops) if hop not in trusted), hops[0] if hops else client)
-    return Handshake(path=unquote(path), query=first, headers=headers, client=client)
-
-
-def _door_of(doors: Mapping[str, DoorFactory], path: str) -> DoorFactory | None:
-    bare = path.rstrip("/")
-    return doors.get(path) or doors.get(bare) or doors.get(f"{bare}/")
-
-
-def _origin_allowed(headers: Mapping[str, str], origins: frozenset[str] | None) -> bool:
-    origin = headers.get("origin")
-    if origins is None or origin is None or origin in origins:
-        return True
-    # the scheme is not compared: behind a TLS proxy it differs, and the host is what a page cannot choose
-    return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()

@@ -41,13 +41,12 @@ def may_publish(identity: Identity, topic: str) -> bool:
     """Whether `identity` may publish to `topic`; a will obeys the same rule."""
     if not valid_topic(topic) or not topic.startswith(_STATIONS):
         return False
-    command = STATION_CMD.ids(topic)
-    if command is not None:
+    if STATION_CMD.ids(topic) is not None:
         return _is_service(identity)
-    if SIGNAL_IN.ids(topic) is not None:
-        return False
     levels = topic.split("/")
-    return len(levels) > 2 and _speaks_for(identity, levels[1])
+    if len(levels) < 3 or levels[2] == "cmd" or levels[2:4] == ["signal", "in"]:
+        return False
+    return _speaks_for(identity, levels[1])
 
 
 def may_subscribe(identity: Identity, topic_filter: str) -> bool:

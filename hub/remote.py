@@ -209,6 +209,7 @@ class RemoteLink:
         finally:
             connack.cancel()
             ready.cancel()
+            await asyncio.gather(connack, ready, return_exceptions=True)
 
     async def _disconnect(self) -> None:
         client, self._client = self._client, None
@@ -221,7 +222,8 @@ class RemoteLink:
             self.connected = False
             dropped = len(self._unacked.get_all())
             self.dropped += dropped
-            log.warning("disconnected from the broker at %s, %d publishes dropped", self.address, dropped)
+            level = logging.WARNING if self._keeping is not None else logging.INFO
+            log.log(level, "disconnected from the broker at %s, %d publishes dropped", self.address, dropped)
             self._dispatch.tell_connected(False)
 
     def _send_subscribe(self, client: gmqtt.Client, filters: list[str]) -> None:

@@ -1,7 +1,6 @@
 """The HTTP application: one router a subject, one shape of errors."""
 
 from fastapi import FastAPI
-from fastapi.responses import ORJSONResponse
 
 from bridge.gateway import Gateway
 from bridge.http import auth, errors, rooms, stations, system
@@ -12,9 +11,7 @@ __all__ = ["create_app"]
 
 def create_app(gateway: Gateway) -> FastAPI:
     """The application for one gateway; WebSockets do not pass through it (see `bridge.connection`)."""
-    app = FastAPI(
-        title="StationHub", default_response_class=ORJSONResponse, docs_url=None, redoc_url=None, openapi_url=None
-    )
+    app = FastAPI(title="StationHub", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.gateway = gateway
     app.add_middleware(BodyLimit)
     errors.install(app)

@@ -1,4 +1,4 @@
-"""Refuses request bodies that are too large before they are read into memory."""
+"""Refuses request bodies that are too large, before anything is made of them."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -8,12 +8,8 @@ from devices.messages import MAX_MESSAGE
 __all__ = ["BodyLimit"]
 
 
-class _TooLarge(Exception):
-    pass
-
-
 class BodyLimit:
-    """ASGI middleware: 413 for a body over `MAX_MESSAGE` bytes, declared or not."""
+    """ASGI middleware: 413 for a body over `MAX_MESSAGE` bytes, declared or not; no more than that is ever held."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -22,26 +18,33 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        left, started = MAX_MESSAGE, False
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        body = await _read(scope, receive)
+        if body is None:
+            await failure(413, f"The body is larger than {MAX_MESSAGE} bytes")(scope, receive, send)
+            return
+        first: Message | None = {"type": "http.request", "body": body, "more_body": False}
 
-        async def limited() -> Message:
-            nonlocal left
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
-                raise _TooLarge
-            return message
+        async def replay() -> Message:
+            nonlocal first
+            message, first = first, None
+            return await receive() if message is None else message
 
-        async def noted(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
+        await self._app(scope, replay, send)
 
-        try:
-            if declared.isdigit() and int(declared) > MAX_MESSAGE:
-                raise _TooLarge
-            await self._app(scope, limited, noted)
-        except _TooLarge:
-            if not started:
-                await failure(413, f"The body is larger than {MAX_MESSAGE} bytes")(scope, receive, send)
+
+async def _read(scope: Scope, receive: Receive) -> bytes | None:
+    """The body, or None when it is too large."""
+    headers = dict(scope["headers"])
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit() and int(declared) > MAX_MESSAGE:
+        return None
+    chunks, size = list[bytes](), 0
+    more = bool(declared) or b"transfer-encoding" in headers
+    while more:
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > MAX_MESSAGE:
+            return None
+        more = message.get("more_body", False)
+    return b"".join(chunks)

@@ -44,9 +44,9 @@ class World:
         return Station(self.mqtt, station_id, **options)
 
     async def connect(self, station: Station) -> Station:
-        """It connects."""
+        """It connects, and the hub knows it."""
         await self._stack.enter_async_context(station)
-        await station.wait_connected()
+        await until(lambda: self.hub.services.presence.online(station.station_id))
         return station
 
 

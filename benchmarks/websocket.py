@@ -1,0 +1,218 @@
+"""JSON acks per second over WebSocket, ours beside its peers: `python -m benchmarks.websocket [--json FILE] [--seconds S]`.
+
+50 connections with 20 requests in flight each, sent from this process over raw sockets to one server process at a time, all
+of them on uvloop. Every server does the same work: parse a JSON request, write a JSON ack.
+
+    ours          bridge.connection under uvicorn, with a door that acks
+    uvicorn       uvicorn's own `websockets-sansio` with a FastAPI WebSocket endpoint
+    websockets    `websockets.asyncio.server`
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+import orjson
+import uvicorn
+import uvloop
+from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_websockets
+
+from bridge.connection import Settings, protocol_class
+from bridge.door import Door, Handshake, Wire
+
+__all__ = ["main"]
+
+CONNECTIONS: Final = 50
+IN_FLIGHT: Final = 20
+REQUEST: Final = b'{"id":1,"event":"ping","data":{}}'
+
+
+def ack(message: bytes | str) -> bytes:
+    """The work that every server does for a message."""
+    request = orjson.loads(message)
+    return orjson.dumps({"id": request["id"], "ack": {"pong": True, "ts": 1_700_000_000_000}})
+
+
+class AckDoor(Door):
+    """Answers every message."""
+
+    def __init__(self, handshake: Handshake) -> None:
+        self._wire: Wire
+
+    def opened(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def received(self, message: bytes | str) -> None:
+        self._wire.send_text(ack(message))
+
+    def writable(self) -> None:
+        """Nothing waits."""
+
+    def closed(self, code: int) -> None:
+        """Nothing is kept."""
+
+
+async def _serve_uvicorn(listener: socket.socket, app: FastAPI, ws: Any) -> None:
+    config = uvicorn.Config(app, ws=ws, http="httptools", lifespan="off", log_level="error")
+    await uvicorn.Server(config).serve(sockets=[listener])
+
+
+async def serve_ours(listener: socket.socket) -> None:
+    """Our protocol class on uvicorn's port."""
+    await _serve_uvicorn(listener, FastAPI(), protocol_class(Settings(doors={"/ws": AckDoor})))
+
+
+async def serve_fastapi(listener: socket.socket) -> None:
+    """uvicorn's own protocol class and FastAPI's endpoint."""
+    app = FastAPI()
+
+    @app.websocket("/ws")
+    async def endpoint(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            while True:
+                await ws.send_text(ack(await ws.receive_text()).decode())
+        except WebSocketDisconnect:
+            pass
+
+    await _serve_uvicorn(listener, app, "websockets-sansio")
+
+
+async def serve_library(listener: socket.socket) -> None:
+    """websockets' asyncio server."""
+
+    async def handler(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(ack(message).decode())
+
+    async with serve_websockets(handler, sock=listener, compression=None) as server:
+        await server.serve_forever()
+
+
+SERVERS: Final[dict[str, Callable[[socket.socket], Awaitable[None]]]] = {
+    "ours": serve_ours,
+    "uvicorn": serve_fastapi,
+    "websockets": serve_library,
+}
+
+
+def masked(payload: bytes) -> bytes:
+    """One short client frame; the mask is zeros."""
+    return bytes((0x81, 0x80 | len(payload))) + b"\0\0\0\0" + payload
+
+
+class Client(asyncio.Protocol):
+    """Keeps IN_FLIGHT requests on the way and counts the acks; every ack is under 126 bytes."""
+
+    def __init__(self) -> None:
+        self.acks = 0
+        self.open: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.transport: asyncio.Transport
+        self._rest = b""
+        self._frame = masked(REQUEST)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # a TCP transport, whichever the loop's class
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.transport.write(
+            f"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.open.done():
+            self.open.set_exception(ConnectionError("the server closed the connection before it was open"))
+
+    def start(self) -> None:
+        """Sends the first requests."""
+        self.transport.write(self._frame * IN_FLIGHT)
+
+    def data_received(self, data: bytes) -> None:
+        data = self._rest + data
+        if not self.open.done():
+            head, end, data = data.partition(b"\r\n\r\n")
+            if not end:
+                self._rest = head
+                return
+            if b" 101 " not in head[:16]:
+                self.transport.abort()
+                return
+            self.open.set_result(None)
+        count, at, size = 0, 0, len(data)
+        while size - at >= 2 and at + 2 + data[at + 1] <= size:
+            count += data[at] == 0x81
+            at += 2 + data[at + 1]
+        self._rest = data[at:]
+        self.acks += count
+        self.transport.write(self._frame * count)
+
+
+async def load(port: int, seconds: float) -> int:
+    """Acks per second of the server on `port`."""
+    loop = asyncio.get_running_loop()
+    clients = [(await loop.create_connection(Client, "127.0.0.1", port))[1] for _ in range(CONNECTIONS)]
+    for client in clients:
+        await asyncio.wait_for(client.open, 10)
+        client.start()
+    await asyncio.sleep(seconds / 4)  # warm
+    before, began = sum(client.acks for client in clients), perf_counter()
+    await asyncio.sleep(seconds)
+    rate = (sum(client.acks for client in clients) - before) / (perf_counter() - began)
+    for client in clients:
+        client.transport.abort()
+    return round(rate)
+
+
+def measure(name: str, seconds: float) -> int:
+    """Starts one server in its own process, loads it, ends it."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1_024) as listener:
+        command = [sys.executable, "-m", "benchmarks.websocket", "--serve", name, "--fd", str(listener.fileno())]
+        server = subprocess.Popen(command, pass_fds=[listener.fileno()])
+        port = listener.getsockname()[1]
+    try:
+        return uvloop.run(load(port, seconds))
+    finally:
+        server.kill()
+        server.wait()
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="benchmarks.websocket", description=__doc__)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    parser.add_argument("--seconds", type=float, default=3.0, help="measured for each server")
+    parser.add_argument("--serve", choices=SERVERS, help=argparse.SUPPRESS)
+    parser.add_argument("--fd", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        uvloop.run(SERVERS[options.serve](socket.socket(fileno=options.fd)))  # type: ignore[arg-type]  # a coroutine each
+        return
+    rates = {name: measure(name, options.seconds) for name in SERVERS}
+    figures = {
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        "connections": CONNECTIONS,
+        "inFlight": IN_FLIGHT,
+        "acksPerSecond": rates,
+        "oursTo": {name: round(rates["ours"] / rate, 2) for name, rate in rates.items() if name != "ours"},
+    }
+    text = json.dumps(figures, indent=2)
+    print(text)
+    if options.json:
+        options.json.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The HTTP request that opens a WebSocket: who asks, for which door, from what page; and how to refuse. Pure."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from websockets.http11 import Request
+
+from bridge.door import DoorFactory, Handshake
+
+__all__ = ["door_of", "origin_allowed", "read_handshake", "refusal"]
+
+
+def read_handshake(request: Request, peer: Any, trusted_proxies: frozenset[str]) -> Handshake:
+    """What a door is told of a request.
+
+    Args:
+        peer: the transport's `peername`; anything but a tuple is an unknown client.
+        trusted_proxies: addresses whose X-Forwarded-For is believed.
+    """
+    # websockets keeps bytes that are not ASCII as surrogates, which nothing after this could encode
+    target = request.path.encode(errors="surrogateescape").decode(errors="replace")
+    path, _, query = target.partition("?")
+    headers: dict[str, str] = {}
+    for field, raw in request.headers.raw_items():
+        name, value = field.lower(), raw.encode(errors="surrogateescape").decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    first: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        first.setdefault(name, value)
+    client = str(peer[0]) if isinstance(peer, tuple) else ""
+    if client in trusted_proxies:
+        # the right-most that is no proxy of ours: what stands left of it is the client's own claim
+        hops = [hop.strip() for hop in headers.get("x-forwarded-for", "").split(",") if hop.strip()]
+        client = next((hop for hop in reversed(hops) if hop not in trusted_proxies), hops[0] if hops else client)
+    return Handshake(path=unquote(path), query=first, headers=headers, client=client)
+
+
+def door_of(doors: Mapping[str, DoorFactory], path: str) -> DoorFactory | None:
+    """The door of a path, with or without a slash at the end; None: there is none."""
+    bare = path.rstrip("/")
+    return doors.get(path) or doors.get(bare) or doors.get(f"{bare}/")
+
+
+def origin_allowed(headers: Mapping[str, str], origins: frozenset[str] | None) -> bool:
+    """Whether the page that asks may connect (see `bridge.connection.Settings.origins`). [RFC 6455, 10.2]"""
+    origin = headers.get("origin")
+    if origins is None or origin is None or origin in origins:
+        return True
+    try:
+        own = urlsplit(origin).netloc.lower()
+    except ValueError:
+        return False
+    # the scheme is not compared: behind a TLS proxy it differs, and the host is what a page cannot choose
+    return bool(own) and own == headers.get("host", "").lower()
+
+
+def refusal(status: int, message: str) -> bytes:
+    """A whole HTTP response in the contract's error shape (contract.md section 5), after which the connection closes."""
+    phrase = HTTPStatus(status).phrase
+    body = json.dumps({"statusCode": status, "message": message, "error": phrase}, separators=(",", ":"))
+    return (
+        f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        f"Sec-WebSocket-Version: 13\r\nConnection: close\r\n\r\n{body}"
+    ).encode()

@@ -1,0 +1,139 @@
+"""The HTTP side: routes, the one shape of errors, metrics, the page (contract.md section 5)."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+
+from tests.e2e.conftest import SECRET, World
+
+
+@pytest.fixture
+async def http(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=world.hub.http_url, trust_env=False) as client:
+        yield client
+
+
+def bearer(world: World, role: Any = "viewer") -> dict[str, str]:
+    return {"Authorization": f"Bearer {world.hub.tokens.mint_user(f'http-{role}', role=role)}"}
+
+
+async def test_health(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/health")
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "ok"
+    assert set(answer.json()) == {"status", "service", "timestamp"}
+    assert (await http.get("/ready")).json() == {"status": "ready"}
+
+
+@pytest.mark.parametrize("options", [{}, {"open_registration": True}], ids=["viewer", "operator"])
+async def test_guest(world: World, http: httpx.AsyncClient, options: dict[str, Any]) -> None:
+    """A guest gets a token that works on both doors, with the role that the hub gives to guests."""
+    answer = await http.post("/auth/guest", json={"nickname": "Ann"})
+    assert answer.status_code == 201
+    body = answer.json()
+    assert body["user"] == {"id": body["user"]["id"], "type": "guest", "nickname": "Ann"}
+    assert (await http.post("/auth/guest")).status_code == 201
+    operator = await world.operator(token=body["accessToken"])
+    assert world.hub.gateway.peers[operator.peer_id].identity.role == ("operator" if options else "viewer")
+    headers = {"Authorization": f"Bearer {body['accessToken']}"}
+    assert (await http.get("/stations/online", headers=headers)).json() == {"stations": []}
+
+
+async def test_stations_and_rooms(world: World, http: httpx.AsyncClient) -> None:
+    await world.ws_station("st-1")
+    headers = bearer(world)
+    assert (await http.get("/stations/online", headers=headers)).json() == {"stations": ["st-1"]}
+    made = await http.post("/rooms", headers=headers)
+    assert made.status_code == 201
+    room_id = made.json()["roomId"]
+    assert (await http.get(f"/rooms/{room_id}/exists", headers=headers)).json() == {"exists": True}
+    assert (await http.get("/rooms/nowhere0/exists", headers=headers)).json() == {"exists": False}
+    browser = await world.operator()
+    assert await browser.request("join-room", {"roomId": room_id}) == {"roomId": room_id, "peers": []}
+
+
+UNAUTHORIZED = {"message": "Unauthorized", "error": "Unauthorized", "statusCode": 401}
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer garbage", "Basic abc", "bearer a.b.c"])
+async def test_no_good_token(http: httpx.AsyncClient, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    for method, path in (("GET", "/stations/online"), ("POST", "/rooms"), ("GET", "/rooms/x/exists")):
+        answer = await http.request(method, path, headers=headers)
+        assert (answer.status_code, answer.json()) == (401, UNAUTHORIZED)
+
+
+async def test_station_tokens_are_not_people(world: World, http: httpx.AsyncClient) -> None:
+    headers = {"Authorization": f"Bearer {world.hub.tokens.mint_station('st-1')}"}
+    answer = await http.get("/stations/online", headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (403, "Forbidden")
+
+
+async def test_replaced_session(world: World, http: httpx.AsyncClient) -> None:
+    """A kicked token is no good for HTTP either."""
+    claims = {"userId": "u", "type": "registered", "exp": 4_000_000_000}
+    old, new = (jwt.encode(claims | {"sessionId": s, "iat": iat}, SECRET) for s, iat in (("a", 1_000), ("b", 2_000)))
+    for token, status in ((old, 200), (new, 200), (old, 401)):
+        answer = await http.get("/stations/online", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == status
+
+
+async def test_unknown_route_and_method(http: httpx.AsyncClient) -> None:
+    unknown = await http.get("/x?token=secret")
+    assert (unknown.status_code, unknown.json()) == (
+        404,
+        {"message": "Cannot GET /x", "error": "Not Found", "statusCode": 404},
+    )
+    wrong = await http.delete("/health")
+    assert wrong.status_code == 405
+    assert wrong.json() == {"message": "Method Not Allowed", "error": "Method Not Allowed", "statusCode": 405}
+    assert wrong.headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b'{"nickname":7}', b'{"nickname":""}', b"null", b'{"nickname":"' + b"x" * 65 + b'"}']
+)
+async def test_bad_bodies(http: httpx.AsyncClient, body: bytes) -> None:
+    """400 with a list of texts, which repeat nothing of what was sent."""
+    answer = await http.post("/auth/guest", content=body, headers={"Content-Type": "application/json"})
+    if body == b"null":
+        assert answer.status_code == 201
+        return
+    assert (answer.status_code, answer.json()["error"]) == (400, "Bad Request")
+    assert all(isinstance(text, str) and "xxx" not in text for text in answer.json()["message"])
+
+
+async def test_large_bodies(http: httpx.AsyncClient) -> None:
+    """Over 1,000,000 bytes is 413, declared or sent in chunks."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"x" * 100_000
+
+    for content in (b"x" * 1_000_001, chunks()):
+        answer = await http.post("/auth/guest", content=content, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.json()["statusCode"]) == (413, 413)
+    assert (await http.get("/health")).status_code == 200
+
+
+async def test_metrics(world: World, http: httpx.AsyncClient) -> None:
+    """For the machine itself, and for admins from elsewhere."""
+    await world.ws_station("st-1")
+    text = (await http.get("/metrics")).text
+    assert "stationhub_stations_online 1.0" in text
+    assert "process_resident_memory_bytes" in text
+    far = {"X-Forwarded-For": "203.0.113.9"}
+    assert (await http.get("/metrics", headers=far)).status_code == 401
+    assert (await http.get("/metrics", headers=far | bearer(world, "operator"))).status_code == 403
+    assert (await http.get("/metrics", headers=far | bearer(world, "admin"))).status_code == 200
+
+
+async def test_console(http: httpx.AsyncClient) -> None:
+    page = await http.get("/")
+    assert page.status_code == 200
+    assert "StationHub" in page.text
+    assert "http://" not in page.text.replace("/^http/", "")
+    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
