@@ -364,7 +364,7 @@ class WebSocketConnection(asyncio.Protocol):
             return
         self._door = None
         try:
-            door.closed(CloseCode.ABNORMAL_CLOSURE if sent is None else sent.code)
+            door.closed(int(CloseCode.ABNORMAL_CLOSURE if sent is None else sent.code))
         except Exception as error:
             self._log_failure(error)
 

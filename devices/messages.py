@@ -323,9 +323,11 @@ def decode(model: type[M], raw: bytes | bytearray | memoryview) -> M:
     if not isinstance(value, dict):
         raise MessageError("data: not an object")
     try:
-        return model.model_validate(value)
+        return model.model_validate(_encodable(value))  # unknown fields of a status pass through, and must be writable
     except ValidationError as error:
         raise MessageError(why(error)) from None
+    except ValueError as error:
+        raise MessageError(f"data: {error}") from None
 
 
 def encode(message: BaseModel) -> bytes:

@@ -20,7 +20,7 @@ from hub.quiet import quieten
 
 __all__ = ["EmbeddedLink"]
 
-STOP_TIMEOUT: Final = 2.0
+STOP_TIMEOUT: Final = 1.5
 SESSION_EXPIRY: Final = 3600
 """Seconds that the session of a client that asked for a persistent one is kept while it is away."""
 BATCH: Final = 100

@@ -439,7 +439,7 @@ BAD_FRAMES = {
     "too-big": (frame(TEXT, b"x" * (MAX_MESSAGE + 1)), 1009),
     "far-too-big": (b"\x81\xff" + (1 << 62).to_bytes(8, "big"), 1009),
     "too-big-in-fragments": (frame(TEXT, b"x" * 600_000, fin=False) + frame(0, b"x" * 400_001), 1009),
-    "too-big-by-one-fragment": (frame(BINARY, b"x" * MAX_MESSAGE, fin=False) + frame(0, b"x", fin=False), 1009),
+    "too-big-by-one-fragment": (frame(BINARY, b"x" * MAX_MESSAGE, fin=False) + frame(0, b"x"), 1009),
     "not-utf8": (frame(TEXT, b"\xff\xfe"), 1007),
     "not-utf8-surrogate": (frame(TEXT, b"\xed\xa0\x80"), 1007),
     "not-utf8-in-fragments": (frame(TEXT, b"\xe4", fin=False) + frame(0, b"x"), 1007),

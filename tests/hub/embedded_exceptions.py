@@ -21,7 +21,7 @@ EMBEDDED_EXCEPTIONS: Final[dict[str, str]] = {
     "burst before DISCONNECT": "what a client sent just before its DISCONNECT is lost, except the first",
     "payload smuggling": "the payload of a refused PUBLISH is read as packets",
     "will after a $ topic": "a client that publishes to a $ topic is served no more, and its will is lost",
-    "MQTT 5": "refused",
+    "MQTT 5": "its CONNECT is misread",
 }
 
 UNTESTED: Final[dict[str, str]] = {

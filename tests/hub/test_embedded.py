@@ -35,11 +35,19 @@ async def test_stopping_does_not_wait_for_clients() -> None:
         client = await broker.client(keep_alive=0)
         await client.subscribe(CMD)
         reader, writer = await asyncio.open_connection("127.0.0.1", link.mqtt_port)
+        # one that subscribes and reads no more, with more on its way than the sockets hold
+        deaf, deaf_writer = await asyncio.open_connection("127.0.0.1", link.mqtt_port, limit=1)
+        deaf_writer.write(connect_packet("deaf") + b"\x82\x16\0\1\0\x11" + CMD.encode() + b"\0")
+        await deaf.readexactly(9)
+        for _ in range(200):
+            link.publish(CMD, bytes(100_000))
+        await eventually(lambda: len(client.received) == 200)
         async with asyncio.timeout(3):
             await link.stop()
             await client.closed.wait()
             assert await reader.read() == b""
         writer.close()
+        deaf_writer.close()
 
 
 async def test_garbage_hurts_nobody_and_prints_nothing(

@@ -11,7 +11,19 @@ from hub.embedded import EmbeddedLink
 from hub.link import LinkDown
 from hub.remote import RemoteLink
 from tests.hub.client import Received, eventually, publish_packet
-from tests.hub.conftest import CMD, LIVE, OFFLINE, SECRET, STATUS, WILL, Broker, Inbox, beyond_stock, subscribed
+from tests.hub.conftest import (
+    CMD,
+    LIVE,
+    OFFLINE,
+    SECRET,
+    STATUS,
+    WILL,
+    Broker,
+    Inbox,
+    Message,
+    beyond_stock,
+    subscribed,
+)
 from tests.hub.embedded_exceptions import EMBEDDED_EXCEPTIONS, UNTESTED
 from tests.mosquitto import mosquitto
 
@@ -340,7 +352,8 @@ async def test_a_will_survives_a_dollar_topic(broker: Broker) -> None:
 @beyond_stock("MQTT 5")
 async def test_version_5_is_spoken(broker: Broker) -> None:
     """A version 5 client may connect."""
-    assert await broker.client(level=5)
+    async with asyncio.timeout(1):
+        assert await broker.client(level=5)
 
 
 def test_every_exception_has_its_case() -> None:

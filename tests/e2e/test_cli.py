@@ -1,0 +1,254 @@
+"""The `hub` command as a user runs it: processes, exit codes, one-line errors, signals."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from devices.operator import Operator
+from tests.e2e.conftest import GUARD, SECRET, until
+from tests.mosquitto import mosquitto
+
+FREE = ("--port", "0", "--mqtt-port", "0", "--mqtt-ws-port", "0")
+
+
+class Process:
+    """One `hub` process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def end(self) -> tuple[int, str, str]:
+        """Waits for its end: exit code, stdout, stderr."""
+        async with asyncio.timeout(60):
+            out, err = await self.process.communicate()
+        return self.process.returncode or 0, out.decode(), err.decode()
+
+    async def interrupt(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
+        self.process.send_signal(number)
+        return await self.end()
+
+
+class Shell:
+    """Starts `hub` commands in a directory of their own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.started: list[Process] = []
+
+    async def start(self, *arguments: str, **environment: str) -> Process:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
+        root = str(Path(__file__).parents[2])
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "hub.cli", *arguments),
+            cwd=self.directory,
+            env=inherited | {"PYTHONPATH": root, "COLUMNS": "120"} | environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self.started.append(Process(process))
+        return self.started[-1]
+
+    async def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
+        return await (await self.start(*arguments, **environment)).end()
+
+    async def serve(self, *arguments: str, **environment: str) -> tuple[Process, dict[str, Any]]:
+        """A hub on free ports, ready."""
+        ready = self.directory / "ready.json"
+        process = await self.start("serve", *FREE, "--ready-file", str(ready), *arguments, **environment)
+        await until(lambda: ready.exists() or process.process.returncode is not None)
+        assert ready.exists(), (await process.end())[2]
+        return process, json.loads(ready.read_text())
+
+
+@pytest.fixture
+async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
+    shell = Shell(tmp_path)
+    yield shell
+    for started in shell.started:
+        if started.process.returncode is None:
+            started.process.kill()
+            await started.process.wait()
+
+
+def one_line(err: str) -> str:
+    """The only line of an error."""
+    assert err.count("\n") == 1, err
+    assert "Traceback" not in err
+    return err
+
+
+async def test_serve(shell: Shell) -> None:
+    """The ready file tells where everything listens; SIGTERM ends it in time, quietly, with 0."""
+    process, ready = await shell.serve()
+    assert set(ready) == {"pid", "http", "mqtt", "mqttWs"}
+    assert ready["pid"] == process.process.pid
+    for url in ready.values():
+        if isinstance(url, str):
+            host, port = url.split("/")[2].split(":")
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.close()
+    kept = shell.directory / "hub-data" / "jwt-secret"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    code, token, _ = await shell.run("token", "--user", "me", "--role", "operator")
+    assert code == 0
+    async with Operator(ready["http"], token=token.strip(), timeout=GUARD) as operator:
+        assert (await operator.request("ping"))["pong"] is True
+        began = asyncio.get_running_loop().time()
+        code, out, err = await process.interrupt()
+        assert asyncio.get_running_loop().time() - began < 5.5
+    assert (code, out) == (0, "")
+    assert "Traceback" not in err
+    assert kept.read_text().strip() not in err
+    assert operator.close_code == 1012
+    assert not (shell.directory / "ready.json").exists()
+
+
+async def test_a_taken_port(shell: Shell) -> None:
+    """One line that names the port, exit code 2."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for option in ("--port", "--mqtt-port", "--mqtt-ws-port"):
+            free = [
+                word for name in ("--port", "--mqtt-port", "--mqtt-ws-port") if name != option for word in (name, "0")
+            ]
+            code, _, err = await shell.run("serve", option, str(port), *free)
+            assert code == 2
+            assert f"127.0.0.1:{port}" in one_line(err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("serve", "--host", "0.0.0.0", "--anonymous-mqtt"), "--anonymous-mqtt-anywhere"),
+        (("serve", "--broker", "http://x"), "mqtt://host:1883"),
+        (("serve", "--broker", "mqtt://127.0.0.1:1", *FREE), "127.0.0.1:1"),
+        (("serve", "--jwt-secret", "short"), "--jwt-secret"),
+        (("serve", "--config", "nowhere.toml"), "nowhere.toml"),
+        (("serve", "--data-dir", "/proc/nowhere", *FREE), "/proc/nowhere"),
+        (("token",), "--user or --station"),
+        (("token", "--user", "a", "--station", "b"), "--user or --station"),
+        (("token", "--station", "a/b"), "station id"),
+        (("token", "--user", "a", "--role", "king"), "--role"),
+        (("token", "--user", "a", "--expires", "soon"), "--expires"),
+        (("token", "--user", ""), "userId"),
+        (("stations",), "no secret"),
+        (("simulate", "--stations", "1"), "--station-token"),
+        (("simulate", "--stations", "-1"), "--stations"),
+        (("simulate", "--jwt-secret", SECRET, "--mqtt", "mqtt://127.0.0.1:1", "--duration", "1"), "127.0.0.1:1"),
+        (("stations", "--jwt-secret", SECRET, "--http", "http://127.0.0.1:1"), "127.0.0.1:1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+async def test_usage_errors(shell: Shell, arguments: tuple[str, ...], says: str) -> None:
+    """What cannot run says why in one line, and exits with 2."""
+    code, out, err = await shell.run(*arguments)
+    assert (code, out) == (2, "")
+    assert says in one_line(err)
+    assert SECRET not in err
+
+
+async def test_options_from_everywhere(shell: Shell) -> None:
+    """File and environment are read like flags."""
+    (shell.directory / "hub.toml").write_text('jwt-secret = "from the file, long enough"\nopen_registration = true\n')
+    _, ready = await shell.serve(HUB_EVENT_RATE="1", HUB_EVENT_BURST="1")
+    token = (await shell.run("token", "--user", "me"))[1].strip()
+    async with Operator(ready["http"], token=token, timeout=GUARD) as operator:
+        await operator.request("station-register", {"stationId": "st-1"})
+        with pytest.raises(Exception, match="RESOURCE_EXHAUSTED"):
+            await operator.request("ping")
+
+
+async def test_token_alone(shell: Shell) -> None:
+    """`hub token` prints the token and nothing else, before the hub's first start too, and the hub takes it."""
+    code, out, err = await shell.run("token", "--station", "st-1", "--expires", "12h")
+    assert (code, err) == (0, "")
+    assert len(out.split()) == 1
+    _, ready = await shell.serve()
+    async with Operator(ready["http"], token=out.strip(), timeout=GUARD) as station:
+        assert await station.request("station-register", {"stationId": "st-1"}) == {"stationId": "st-1"}
+
+
+async def test_stations_table(shell: Shell) -> None:
+    """`hub stations` shows who is online; `--watch` follows until the hub ends."""
+    process, ready = await shell.serve()
+    token = (await shell.run("token", "--station", "st-7"))[1].strip()
+    async with Operator(ready["http"], token=token, timeout=GUARD) as station:
+        await station.request("station-register", {"stationId": "st-7"})
+        await station.request("station-status-update", {"devices": [{"deviceId": "d", "status": "warning"}]})
+        code, out, _ = await shell.run("stations", "--http", ready["http"])
+        assert code == 0
+        assert "st-7" in out
+        assert "1 online" in out
+        watching = await shell.start("stations", "--http", ready["http"], "--watch")
+        async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(GUARD):
+            while "stationhub_browsers 1.0" not in (await http.get(ready["http"] + "/metrics")).text:
+                pass
+        await process.interrupt()
+        code, out, err = await watching.end()
+    assert code == 2
+    assert "closed the connection" in one_line(err)
+
+
+async def test_external_broker(shell: Shell, tmp_path: Path) -> None:
+    """The same services on a Mosquitto; the ready file has no MQTT address of its own."""
+    async with mosquitto(tmp_path) as broker:
+        process, ready = await shell.serve("--broker", broker.url)
+        assert (ready["mqtt"], ready["mqttWs"]) == (None, None)
+        code, _, err = await process.interrupt(signal.SIGINT)
+        assert code == 0
+        assert "Traceback" not in err
+
+
+async def test_demo(shell: Shell) -> None:
+    """`hub demo` prints an address that signs in; a taken port is replaced and said so; nothing is left behind."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = await shell.start(
+            "demo", "--stations", "3", "--port", str(port), "--mqtt-port", "0", "--mqtt-ws-port", "0"
+        )
+        lines: list[str] = []
+        assert process.process.stdout is not None
+        async with asyncio.timeout(30):
+            while not any(line.startswith("Login") for line in lines):
+                lines.append((await process.process.stdout.readline()).decode())
+    assert f"Port {port} is taken" in lines[0]
+    url, token = next(line for line in lines if line.startswith("Console")).split()[1].split("/#token=")
+    async with Operator(url, token=token, timeout=GUARD) as operator:
+        online: list[str] = []
+        async with asyncio.timeout(30):
+            while len(online) < 3:
+                online = (await operator.request("get-online-stations"))["stations"]
+                await asyncio.sleep(0.05)
+        done = await operator.request("station-command", {"stationId": online[0], "type": "open-gate"})
+        assert done["stage"] == "done"
+        code, _, err = await process.interrupt(signal.SIGINT)
+    assert code == 0
+    assert "Traceback" not in err
+    assert list(shell.directory.iterdir()) == []
+
+
+async def test_simulate(shell: Shell) -> None:
+    """A small fleet against a hub: a table, a file with fixed keys, exit code 0."""
+    _, ready = await shell.serve()
+    code, out, err = await shell.run(
+        *("simulate", "--stations", "20", "--browsers", "2", "--duration", "3", "--rate", "2"),
+        *("--mqtt", ready["mqtt"], "--http", ready["http"], "--json", "report.json"),
+    )
+    assert (code, err) == (0, "")
+    report = json.loads((shell.directory / "report.json").read_text())
+    assert "20" in out
+    assert report
