@@ -30,12 +30,22 @@ from bridge.door import Door, DoorFactory
 from bridge.handshake import door_of, origin_allowed, read_handshake, refusal
 from devices.messages import MAX_MESSAGE
 
-__all__ = ["HIGH_WATER", "LOW_WATER", "Settings", "WebSocketConnection", "protocol_class", "text_frame"]
+__all__ = [
+    "HIGH_WATER",
+    "LOW_WATER",
+    "PING_INTERVAL",
+    "Settings",
+    "WebSocketConnection",
+    "protocol_class",
+    "text_frame",
+]
 
 HIGH_WATER: Final = 64 * 1024
 """Unsent bytes above which nothing more is read from this client."""
 LOW_WATER: Final = 16 * 1024
 """Unsent bytes at which reading goes on, and the door hears `writable`."""
+PING_INTERVAL: Final = 25.0
+"""Seconds between two pings, as told in `welcome`."""
 SHUTDOWN_WITHIN: Final = 1.0
 """Seconds that a client has to answer the Close of a server that stops."""
 _MAX_CONTROL: Final = 125  # [RFC 6455, 5.5]
@@ -68,7 +78,7 @@ class Settings:
     origins: frozenset[str] | None = None
     trusted_proxies: frozenset[str] = field(default_factory=frozenset)
     max_message: int = MAX_MESSAGE
-    ping_interval: float = 25.0
+    ping_interval: float = PING_INTERVAL
     ping_timeout: float = 20.0
     close_timeout: float = 10.0
 

@@ -151,7 +151,7 @@ class Gateway:
         if nid == self.services.nid:
             self.peer_pushed(peer_id, push)
         elif nid in self.services.nodes.alive:
-            self.services.push_away(peer_id, nid, push)
+            self.services.push_away(peer_id, push)
 
     def broadcast(self, event: str, data: Any) -> None:
         """Sends an event to every browser of this node, framed once a door."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from bridge import protocol
-from bridge.connection import text_frame
+from bridge.connection import PING_INTERVAL, text_frame
 from bridge.dispatch import dispatch
 from bridge.door import Door, Handshake, Wire
 from bridge.errors import ADMIN_ONLY, CLOSE_REFUSED, UNAUTHORIZED, ConnectRefused, EventError
@@ -17,12 +17,10 @@ from bridge.limits import TokenBucket
 from bridge.monitor import Monitor
 from bridge.peer import Peer
 
-__all__ = ["AUTH_WITHIN", "HEARTBEAT", "NativeDoor", "NativePeer", "bearer"]
+__all__ = ["AUTH_WITHIN", "NativeDoor", "NativePeer", "bearer"]
 
 AUTH_WITHIN: Final = 5.0
 """Seconds for the first frame `auth` of a client that brought no token."""
-HEARTBEAT: Final = 25
-"""Seconds between two pings of the server, as told in `welcome`."""
 
 
 def bearer(headers: Mapping[str, str]) -> str | None:
@@ -116,7 +114,7 @@ class NativeDoor(Door):
         bucket = TokenBucket(gateway.event_rate, gateway.event_burst)
         peer = self._peer = NativePeer(gateway.new_peer_id(), identity, self._wire, bucket, clock.monotonic)
         peer.admin = self._monitor is not None
-        welcome = orjson.dumps({"peerId": peer.peer_id, "heartbeat": HEARTBEAT})
+        welcome = orjson.dumps({"peerId": peer.peer_id, "heartbeat": round(PING_INTERVAL)})
         peer.send_frame(peer.frame("welcome", welcome))
         gateway.connect(peer)
         if self._monitor is not None:

@@ -80,11 +80,12 @@ class DeviceModel:
                 self.metrics[metric] = drift.step(self.metrics[metric], seconds, self._rng)
 
     def _drain(self, seconds: float, hours: float) -> None:
-        self.metrics["battery"] = max(0.0, self.metrics["battery"] - 100.0 * seconds / (hours * 3600.0))
-        if self.status == "offline":
-            self._flat_for += seconds
-            if self._flat_for >= BATTERY_CHANGE_SECONDS:
-                self.metrics["battery"], self._flat_for = 100.0, 0.0
+        if self.status != "offline":
+            self.metrics["battery"] = max(0.0, self.metrics["battery"] - 100.0 * seconds / (hours * 3600.0))
+            return
+        self._flat_for += seconds
+        if self._flat_for >= BATTERY_CHANGE_SECONDS:
+            self.metrics["battery"], self._flat_for = 100.0, 0.0
 
     @property
     def status(self) -> str:
@@ -111,7 +112,7 @@ class Camera(DeviceModel):
     """Warm, on mains, busy."""
 
     type = "camera"
-    drifts: ClassVar = {"temp": Drift(48, 7, 10, 95, 65, 75), "load": Drift(45, 15, 0, 100, 85, 98)}
+    drifts: ClassVar = {"temp": Drift(50, 8, 10, 95, 65, 75), "load": Drift(45, 18, 0, 100, 85, 98)}
 
 
 class Gate(DeviceModel):
@@ -141,7 +142,7 @@ class Sensor(DeviceModel):
 
     type = "sensor"
     battery_hours = 720.0
-    drifts: ClassVar = {"temp": Drift(22, 5, -30, 70, 38, 45), "signal": Drift(-68, 8, -110, -30, -85, -95)}
+    drifts: ClassVar = {"temp": Drift(22, 5, -30, 70, 38, 45), "signal": Drift(-68, 10, -110, -30, -85, -95)}
 
 
 def fleet_devices(rng: random.Random, station_id: str) -> list[DeviceModel]:

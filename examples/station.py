@@ -1,6 +1,6 @@
 """A real station in thirty lines: two devices, and a gate that opens on command.
 
-    HUB_STATION_TOKEN=... python examples/station.py mqtt://127.0.0.1:1883 st-1
+    HUB_STATION_TOKEN=... python -m examples.station mqtt://127.0.0.1:1883 st-1
 
 Arguments: the broker's address, the station id, its token (or HUB_STATION_TOKEN). Ends with Ctrl-C.
 """

@@ -12,8 +12,6 @@ from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
 import typer
 import uvloop
 from pydantic import BaseModel, SecretStr
-from simulator.run import SimulationError, keep_running, simulate
-from simulator.scenario import Credentials, Scenario, explain
 
 from devices.operator import OperatorError
 from hub import fleet_table
@@ -22,6 +20,8 @@ from hub.config import ConfigError, Settings, load, read_secret, secret
 from hub.link import LinkError
 from hub.log import configure
 from hub.serve import Hub, serve
+from simulator.run import SimulationError, keep_running, simulate
+from simulator.scenario import Credentials, Scenario, explain
 
 __all__ = ["app", "main"]
 
@@ -64,9 +64,9 @@ def options(model: type[BaseModel], *leave_out: str) -> Callable[[Callable[..., 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
         made = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_flag(name, field))
+            inspect.Parameter(flag, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_flag(flag, field))
             for name, field in model.model_fields.items()
-            if name not in leave_out
+            if name not in leave_out and (flag := field.alias or name)
         ]
         own = [p.replace(kind=p.KEYWORD_ONLY) for p in own]
         command.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]  # typer reads it

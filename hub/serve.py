@@ -13,9 +13,9 @@ from typing import Final, Self
 import orjson
 import structlog
 import uvicorn
+
 from bridge.connection import Settings as WebSocketSettings
 from bridge.connection import protocol_class
-
 from bridge.door import Handshake
 from bridge.gateway import Gateway
 from bridge.http.app import create_app

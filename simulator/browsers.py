@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 from devices.operator import ConnectionLost, Operator, OperatorError, RequestFailed
@@ -13,15 +14,13 @@ __all__ = ["Browser"]
 
 
 class Browser:
-    """One browser. It asks nothing of stations whose ids do not begin with the plan's prefix."""
+    """Browser `number` of a plan; `token` gives a user id's token. It asks nothing of stations of another prefix."""
 
-    def __init__(self, plan: Scenario, user_id: str, token: str, stats: Stats) -> None:
+    def __init__(self, plan: Scenario, number: int, token: Callable[[str], str], stats: Stats) -> None:
+        user_id = f"{plan.prefix}-op-{number:05}"
         self._plan, self._stats, self._rng = plan, stats, random.Random(f"{plan.seed}/{user_id}")
-        self._operator = Operator(plan.http, token=token, timeout=10.0)
-        self._task: asyncio.Task[None] | None = None
-        self._since = 0.0
-        self.online: set[str] = set()
-        self.asked: dict[str, float] = {}
+        self._operator = Operator(plan.http, token=token(user_id), timeout=10.0)
+        self._since, self._online, self._asked = 0.0, set[str](), dict[str, float]()
 
     async def start(self) -> None:
         """Connects. Raises SimulationError when it cannot."""
@@ -35,15 +34,14 @@ class Browser:
 
     @property
     def connected(self) -> bool:
-        """Whether it is connected now."""
-        return self._task is not None and not self._task.done()
+        """Whether it still is, once started."""
+        return not self._task.done()
 
     async def close(self) -> None:
         """Disconnects."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-            await self._operator.close()
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        await self._operator.close()
 
     def pushed(self, event: str, data: Any, now: float, wall_ms: float) -> None:
         """A push came, at monotonic seconds `now`."""
@@ -52,12 +50,12 @@ class Browser:
             for status in data:
                 if status["updatedAt"] >= self._since:  # older ones were kept for who connects
                     self._stats.batch_delay.record(wall_ms - status["updatedAt"])
-        elif event == "station-status-update" and data["stationId"] in self.asked:
-            self._stats.answer.record((now - self.asked.pop(data["stationId"])) * 1000)
+        elif event == "station-status-update" and data["stationId"] in self._asked:
+            self._stats.answer.record((now - self._asked.pop(data["stationId"])) * 1000)
         elif event == "station-connected":
-            self.online.add(data["stationId"])
+            self._online.add(data["stationId"])
         elif event == "station-disconnected":
-            self.online.discard(data["stationId"])
+            self._online.discard(data["stationId"])
 
     async def _run(self) -> None:
         try:
@@ -73,20 +71,20 @@ class Browser:
         raise ConnectionLost
 
     async def _act(self) -> None:
-        self.online.update((await self._operator.request("get-online-stations"))["stations"])
+        self._online.update((await self._operator.request("get-online-stations"))["stations"])
         turn, room = 0, None
         while True:
             await asyncio.sleep(self._rng.uniform(0.5, 1.5))
-            for late in [one for one, since in self.asked.items() if time.monotonic() - since > 5.0]:
-                del self.asked[late]
+            for late in [one for one, since in self._asked.items() if time.monotonic() - since > 5.0]:
+                del self._asked[late]
                 self._stats.errors["station-request-status: no answer"] += 1
-            ours = sorted(one for one in self.online - self.asked.keys() if one.startswith(f"{self._plan.prefix}-"))
+            ours = sorted(one for one in self._online - self._asked.keys() if one.startswith(f"{self._plan.prefix}-"))
             if not ours:
                 continue
             turn, station = turn + 1, {"stationId": self._rng.choice(ours)}
-            self.asked[station["stationId"]] = time.monotonic()
+            self._asked[station["stationId"]] = time.monotonic()
             if await self._request("station-request-status", station) is None:
-                self.asked.pop(station["stationId"], None)
+                self._asked.pop(station["stationId"], None)
             if turn % 5 == 0:
                 if room is not None:
                     await self._request("leave-room", room)
@@ -100,8 +98,7 @@ class Browser:
         try:
             ack = await self._operator.request(event, data)
         except (RequestFailed, TimeoutError) as error:
-            code = error.error.partition(":")[0] if isinstance(error, RequestFailed) else "no ack"
-            self._stats.errors[f"{event}: {code}"] += 1
+            self._stats.errors[f"{event}: {str(error).partition(':')[0] or 'no ack'}"] += 1
             return None
         self._stats.ack.record((time.monotonic() - began) * 1000)
         return ack

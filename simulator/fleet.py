@@ -15,17 +15,17 @@ __all__ = ["SimulatedStation"]
 
 
 class SimulatedStation(Station):
-    """One station; commands are answered as a real one would. `token` gives a station id's token."""
+    """Station `number` of a plan, which answers commands as a real one; `token` gives a station id's token."""
 
-    def __init__(self, plan: Scenario, station_id: str, token: Callable[[str], str], stats: Stats) -> None:
+    def __init__(self, plan: Scenario, number: int, token: Callable[[str], str], stats: Stats) -> None:
+        station_id = f"{plan.prefix}-{number:05}"
         super().__init__(plan.mqtt, station_id, token=self._login, status=self._look, status_interval=1 / plan.rate)
         self._mint, self._stats, self._logins, self._looked = token, stats, 0, time.monotonic()
         self._devices = fleet_devices(random.Random(f"{plan.seed}/{station_id}"), station_id)
-        self.on("reboot")(lambda _: None)
         self.on("open-gate")(self._open_gate)
-        self.on("join-room")(lambda job: self.join_room(job.command.room_id))
+        self.on("join-room")(lambda job: self.join_room(job.command.room_id or ""))
         self.on("start-stream")(self._start_stream)
-        self.on_signal(self._peer_signalled)
+        self.on_signal(self._signalled)
 
     async def start(self) -> None:
         """Tries to connect. Raises SimulationError when the broker refuses this station."""
@@ -48,16 +48,14 @@ class SimulatedStation(Station):
         return [device.device() for device in self._devices]
 
     async def _open_gate(self, _: Job) -> dict[str, bool]:
-        for gate in self._devices:
-            if isinstance(gate, Gate):
-                gate.open()
+        next(device for device in self._devices if isinstance(device, Gate)).open()
         await self.report()
         return {"open": True}
 
     async def _start_stream(self, job: Job) -> None:
-        url, camera = f"rtsp://{self.station_id}.invalid", job.command.camera_id
-        await self.stream_response(job.requester_id or "-", "ready", url=url, camera_id=camera)
+        url = f"rtsp://{self.station_id}.invalid/"
+        await self.stream_response(job.requester_id or "-", "ready", url=url, camera_id=job.command.camera_id)
 
-    async def _peer_signalled(self, signal: Signal) -> None:
+    async def _signalled(self, signal: Signal) -> None:
         if signal.event == "peer-left" and signal.room_id:
             await self.leave_room(signal.room_id)  # who invited it is gone

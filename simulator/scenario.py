@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from devices.client import Address
 
@@ -45,17 +45,12 @@ class Scenario(BaseModel):
         "sim", pattern=r"^[A-Za-z0-9._-]{1,48}$", description="How the ids of stations and users begin."
     )
 
-    @field_validator("mqtt")
+    @field_validator("mqtt", "http")
     @classmethod
-    def _broker_address(cls, value: str) -> str:
-        Address.parse(value)
-        return value
-
-    @field_validator("http")
-    @classmethod
-    def _http_address(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+    def _address(cls, value: str, info: ValidationInfo) -> str:
+        if info.field_name == "mqtt":
+            Address.parse(value)
+        elif (parts := urlsplit(value)).scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
             raise ValueError("the hub's address must look like http://host:3101 or https://host")
         return value
 

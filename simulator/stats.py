@@ -3,11 +3,10 @@
 import math
 import time
 from collections import Counter
-from typing import Final
 
 __all__ = ["Histogram", "Stats"]
 
-GROWTH: Final = 1.05
+GROWTH = 1.05
 
 
 class Histogram:

@@ -8,7 +8,7 @@ from devices import topics
 from devices.topics import TOPICS, Parsed, Topic, matches, parse, valid_filter, valid_topic
 
 STATION_IDS = st.text("abcXYZ019._-", min_size=1, max_size=64)
-OTHER_IDS = st.text(st.characters(blacklist_characters="/+#\0", blacklist_categories=("Cs",)), min_size=1, max_size=128)
+OTHER_IDS = st.text(st.characters(exclude_characters="/+#\0", exclude_categories=["Cs"]), min_size=1, max_size=128)
 
 
 def ids_of(topic: Topic) -> st.SearchStrategy[tuple[str, ...]]:

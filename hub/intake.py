@@ -1,0 +1,198 @@
+"""What comes over the link: each message decoded, given to its machine, and what the machine says carried out."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+import structlog
+
+from devices import topics
+from devices.messages import (
+    Birth,
+    Call,
+    Command,
+    CommandReply,
+    MemberRecord,
+    MessageError,
+    NodeRecord,
+    Offline,
+    PeerPush,
+    RoomAction,
+    RoomRecord,
+    Signal,
+    StreamResponse,
+    UserRecord,
+    Verdict,
+    decode,
+)
+from hub.link import OnMessage
+from hub.presence import State
+
+if TYPE_CHECKING:
+    from hub.services import Services
+
+__all__ = ["SYNC", "Intake", "Unavailable"]
+
+log = structlog.get_logger(__name__)
+
+SYNC: Final = "sync"
+"""The event of the message that a node sends to itself to know that it has read everything."""
+REMEMBERED_PUSHES: Final = 4_096
+
+
+class Unavailable(Exception):
+    """The broker cannot be reached now."""
+
+
+class Intake:
+    """The callbacks of one node's subscriptions."""
+
+    def __init__(self, services: "Services") -> None:
+        self._services = services
+        self._pushes_seen: OrderedDict[str, None] = OrderedDict()
+
+    def subscribe(self) -> None:
+        """Asks the link for everything: records first, so that what is known comes before what is new."""
+        link = self._services.link
+        for topic, on_record in (
+            (topics.LIVE_NODE, self._node),
+            (topics.LIVE_STATION, self._verdict),
+            (topics.LIVE_ROOM, self._room_record),
+            (topics.LIVE_MEMBER, self._member_record),
+            (topics.LIVE_USER, self._user_record),
+        ):
+            link.subscribe(topic.filter(), self._guarded(topic, on_record))
+        link.subscribe(topics.PEER.filter(self._services.nid), self._guarded(topics.PEER, self._push))
+        for topic, on_message in (
+            (topics.STATION_STATUS, self._status),
+            (topics.STATION_ONLINE, self._birth),
+            (topics.STATION_OFFLINE, self._offline),
+            (topics.STATION_CALL, self._call),
+            (topics.STATION_REPLY, self._reply),
+            (topics.STATION_STREAM, self._stream),
+            (topics.STATION_ROOM, self._room),
+            (topics.SIGNAL_OUT, self._signal),
+            (topics.STATION_CMD, self._command),
+        ):
+            link.subscribe(topic.filter(), self._guarded(topic, _live_only(on_message)))
+
+    def _guarded(self, topic: topics.Topic, handler: Callable[[str, bytes, bool], None]) -> OnMessage:
+        """A link callback: takes the ids out of the topic, counts what is malformed."""
+        counters = self._services.counters
+
+        def on_message(name: str, payload: bytes, retained: bool) -> None:
+            counters.messages += 1
+            ids = topic.ids(name)
+            try:
+                if ids is None:
+                    raise MessageError("topic: not an id")
+                handler("/".join(ids), payload, retained)
+            except MessageError as error:
+                counters.malformed += 1
+                log.debug("malformed message", topic=topic.template, reason=error.reason)
+            except Unavailable:
+                log.debug("the link went down while a message was handled", topic=topic.template)
+
+        return on_message
+
+    # ---- what stations say
+
+    def _status(self, station_id: str, payload: bytes) -> None:
+        services = self._services
+        services.board.arrived(station_id, payload)
+        # who is plainly there needs no look at the payload; a stale status must not bring back anybody
+        settled = services.presence.state(station_id) is State.ONLINE and not services.expects_status(station_id)
+        if settled or services.answer_status(station_id):
+            services.change_presence(services.presence.heard(station_id, status=True))
+
+    def _birth(self, station_id: str, payload: bytes) -> None:
+        birth, services = decode(Birth, payload), self._services
+        if birth.via == "mqtt" or not services.holds(birth.peer):
+            services.change_presence(services.presence.birth(station_id, birth))
+
+    def _offline(self, station_id: str, payload: bytes) -> None:
+        leave, services = decode(Offline, payload), self._services
+        if leave.via == "mqtt" or not services.holds(leave.session_id):
+            services.change_presence(services.presence.offline(station_id, leave))
+
+    def _call(self, station_id: str, payload: bytes) -> None:
+        call, services = decode(Call, payload or b"{}"), self._services
+        self._heard(station_id)
+        services.listener.station_called(station_id, call.timestamp or services.clock.wall_ms())
+
+    def _reply(self, station_id: str, payload: bytes) -> None:
+        reply = decode(CommandReply, payload)
+        self._heard(station_id)
+        self._services.finish(self._services.commands.reply(station_id, reply))
+
+    def _stream(self, station_id: str, payload: bytes) -> None:
+        response = decode(StreamResponse, payload)
+        self._heard(station_id)
+        self._services.listener.stream_answered(station_id, response)
+
+    def _room(self, station_id: str, payload: bytes) -> None:
+        action, services = decode(RoomAction, payload), self._services
+        self._heard(station_id)
+        if services.nodes.owns(station_id):
+            services.station_room(station_id, action)
+
+    def _signal(self, station_id: str, payload: bytes) -> None:
+        signal = decode(Signal, payload)
+        self._heard(station_id)
+        self._services.listener.station_signalled(station_id, signal)
+
+    def _heard(self, station_id: str) -> None:
+        self._services.change_presence(self._services.presence.heard(station_id))
+
+    def _command(self, station_id: str, payload: bytes) -> None:
+        """The hub's own word to a station, whichever node it came from: an invitation has to be known to all."""
+        if b"join-room" in payload:
+            command = decode(Command, payload)
+            if command.type == "join-room" and command.room_id is not None:
+                self._services.rooms.invite(station_id, command.room_id)
+
+    # ---- what nodes say
+
+    def _verdict(self, station_id: str, payload: bytes, retained: bool) -> None:
+        services = self._services
+        if payload:
+            services.change_presence(services.presence.verdict(station_id, decode(Verdict, payload), retained=retained))
+
+    def _room_record(self, room_id: str, payload: bytes, _: bool) -> None:
+        record = decode(RoomRecord, payload) if payload else None
+        self._services.change_rooms(self._services.rooms.apply_room(room_id, record))
+
+    def _member_record(self, ids: str, payload: bytes, _: bool) -> None:
+        room_id, peer_id = ids.split("/")
+        record = decode(MemberRecord, payload) if payload else None
+        self._services.change_rooms(self._services.rooms.apply_member(room_id, peer_id, record))
+
+    def _user_record(self, key: str, payload: bytes, _: bool) -> None:
+        if payload:
+            record = decode(UserRecord, payload)
+            self._services.change_sessions(self._services.sessions.apply(unquote(key), record))
+
+    def _push(self, ids: str, payload: bytes, _: bool) -> None:
+        push = decode(PeerPush, payload)
+        if push.id in self._pushes_seen:
+            return
+        self._pushes_seen[push.id] = None
+        if len(self._pushes_seen) > REMEMBERED_PUSHES:
+            self._pushes_seen.popitem(last=False)
+        if push.event == SYNC:
+            self._services.has_synced.set()
+        else:
+            self._services.listener.peer_pushed(ids.split("/")[1], push)
+
+    def _node(self, nid: str, payload: bytes, _: bool) -> None:
+        if payload:
+            decode(NodeRecord, payload)
+            self._services.node_heard(nid)
+        else:
+            self._services.node_cleared(nid)
+
+
+def _live_only(handler: Callable[[str, bytes], None]) -> Callable[[str, bytes, bool], None]:
+    """Live state is never taken from what a broker kept of a station (architecture: presence, rule 1)."""
+    return lambda ids, payload, retained: None if retained else handler(ids, payload)
