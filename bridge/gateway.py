@@ -287,7 +287,7 @@ class Gateway:
                     self.push(member, event, {"peerId": about})
 
 
-_COMMAND_FIELDS = ("type", "id", "params", "expires_at", "ttl_ms")
+_COMMAND_FIELDS = ("type", "id", "requester_id", "params", "expires_at", "ttl_ms")
 _STATION_EVENTS = {
     "join-room": ("station-cmd-join-room", ("room_id", "inviter_id")),
     "start-stream": ("station-cmd-start-stream", ("requester_id", "camera_id", "offer")),

@@ -101,6 +101,7 @@ class MqttClient:
         self._fd: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._answer: asyncio.Future[ReasonCode] = self._loop.create_future()
+        self._suback: asyncio.Future[None] = self._loop.create_future()
         self._acks: dict[int, asyncio.Future[None]] = {}
         self.closed = asyncio.Event()
         self.closed.set()
@@ -134,9 +135,11 @@ class MqttClient:
             refused = AccessRefused if str(reason) in REFUSALS else ConnectionRefusedError
             raise refused(f"the broker refused the connection: {reason}")
 
-    def subscribe(self, filters: Sequence[str], qos: int) -> None:
-        """Subscribes; what the broker does not allow is logged."""
+    def subscribe(self, filters: Sequence[str], qos: int) -> "asyncio.Future[None]":
+        """Subscribes; done once the broker answered, or is gone. What it does not allow is logged."""
         self._paho.subscribe([(name, qos) for name in filters])
+        self._suback = self._loop.create_future()
+        return self._suback
 
     def publish(self, message: Publish) -> "asyncio.Future[None] | None":
         """Publishes; with QoS 1 gives a future that is done once the broker acknowledged.
@@ -235,6 +238,8 @@ class MqttClient:
         self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _properties: Properties | None
     ) -> None:
         self.closed.set()
+        if not self._suback.done():
+            self._suback.set_result(None)
         if not self._answer.done():
             self._answer.set_exception(ConnectionResetError(f"the broker closed the connection: {reason}"))
             self._answer.exception()
@@ -255,3 +260,5 @@ class MqttClient:
         refused = sum(reason.is_failure for reason in reasons)
         if refused:
             log.warning("the broker refused %d of %d subscriptions", refused, len(reasons))
+        if not self._suback.done():
+            self._suback.set_result(None)

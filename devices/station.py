@@ -347,9 +347,11 @@ class Station:
         """From the accepted connection to its end."""
         log.info("%s: connected to %s:%d", self.station_id, *self._address[:2])
         try:
-            self._apply(self.session.connected())
+            first, *_ = self._apply(self.session.connected())
             self._tick()
-            self._online.set()
+            await first  # connected means subscribed: no command is missed from here on
+            if not self._client.closed.is_set():
+                self._online.set()
             self._tried.set()
             await self._client.closed.wait()
         finally:
@@ -385,7 +387,7 @@ class Station:
         for effect in effects:
             match effect:
                 case Subscribe(filters, qos):
-                    self._client.subscribe(filters, qos)
+                    acks.append(self._client.subscribe(filters, qos))
                 case Publish():
                     try:
                         if (ack := self._client.publish(effect)) is not None:

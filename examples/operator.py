@@ -1,6 +1,8 @@
 """An operator: watches one station, asks it for its status, opens its gate.
 
-HUB_TOKEN=$(hub token --user me --role operator) python examples/operator.py http://127.0.0.1:3101 gate-1
+    HUB_TOKEN=$(hub token --user me --role operator) python -m examples.operator http://127.0.0.1:3101 gate-1
+
+With -m, because a script called operator.py would hide Python's own module of that name from everything beside it.
 """
 
 import asyncio

@@ -30,6 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # square brackets in help texts are meant as such
 )
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Read options from this file. Default: ./hub.toml")]
@@ -189,7 +190,7 @@ def token_command(
         if station is not None:
             typer.echo(tokens.mint_station(station, lifetime=lifetime))
         elif user is not None:
-            minted = tokens.mint_user(user, role=role, lifetime=lifetime)  # type: ignore[arg-type]  # one of ROLES
+            minted = tokens.mint_user(user, role=role, lifetime=lifetime)
             tokens.verify(minted)
             typer.echo(minted)
     except (ConfigError, AuthError) as error:

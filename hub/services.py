@@ -130,6 +130,7 @@ class Services:
         self._waiting: dict[str, asyncio.Future[Outcome]] = {}
         self._asked: dict[str, dict[str, float]] = {}
         self._beats, self._next_beat = 0, 0.0
+        self._stopped = False
 
     # ---- life
 
@@ -186,17 +187,21 @@ class Services:
 
     def stop(self) -> None:
         """Answers commands that wait, takes the own record away."""
+        self._stopped = True
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(Unavailable())
         self.publish(topics.LIVE_NODE(self.nid), None, retain=True)
 
     def _on_connection(self, connected: bool) -> None:
+        if self._stopped:
+            return
         if not connected:
             log.warning("broker out of reach: presence stands still, station events are answered UNAVAILABLE")
             self.presence.link_down()
             return
-        log.info("broker connected", node=self.nid)
+        if self.has_synced.is_set():
+            log.info("broker connected again", node=self.nid)
         self.nodes.refresh()
         self._next_beat = 0.0
         self.presence.resync(link_was_lost=True)
@@ -288,19 +293,33 @@ class Services:
         return True
 
     def command(
-        self, station_id: str, type: str, params: Any, timeout: float, send: Callable[[Command], None]
+        self,
+        station_id: str,
+        type: str,
+        params: Any,
+        timeout: float,
+        requester_id: str,
+        send: Callable[[Command], None],
     ) -> tuple[str, asyncio.Future[Outcome]]:
         """Sends a command by `send`; gives its id and its outcome to come.
 
         Args:
             timeout: seconds until the command's deadline.
+            requester_id: the peer that asks.
 
         Raises:
             OverflowError: too many commands wait already.
             Unavailable: the broker is out of reach.
         """
         command_id, ttl = secrets.token_urlsafe(12), round(timeout * 1000)
-        command = Command(type=type, id=command_id, params=params, expires_at=self.clock.wall_ms() + ttl, ttl_ms=ttl)
+        command = Command(
+            type=type,
+            id=command_id,
+            requester_id=requester_id,
+            params=params,
+            expires_at=self.clock.wall_ms() + ttl,
+            ttl_ms=ttl,
+        )
         self.commands.open(command_id, station_id, timeout)
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[command_id] = future

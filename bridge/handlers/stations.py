@@ -126,7 +126,7 @@ def status_update(gateway: Gateway, peer: Peer, data: Status) -> None:
     gateway.services.say_status(station_id, status)
 
 
-def command(gateway: Gateway, _peer: Peer, data: CommandRequest) -> Awaitable[CommandDone]:
+def command(gateway: Gateway, peer: Peer, data: CommandRequest) -> Awaitable[CommandDone]:
     station_id = data.station_id
     if data.type in HUB_COMMANDS:
         raise EventError(*RESERVED_COMMAND)
@@ -138,6 +138,7 @@ def command(gateway: Gateway, _peer: Peer, data: CommandRequest) -> Awaitable[Co
             data.type,
             data.params,
             data.timeout_ms / 1000,
+            peer.peer_id,
             lambda command: gateway.deliver(station_id, command),
         )
     except OverflowError:

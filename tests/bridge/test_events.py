@@ -415,7 +415,8 @@ class TestCommand:
 
     async def test_done(self, bench: Bench) -> None:
         """The ack waits for the station's word: received, progress, done."""
-        _, answers, command = await self.start(bench, timeoutMs=2_000)
+        peer, answers, command = await self.start(bench, timeoutMs=2_000)
+        assert command["requesterId"] == peer.peer_id
         assert command["type"] == "open-gate"
         assert command["params"] == {"lane": 2}
         assert command["ttlMs"] == 2_000
@@ -460,7 +461,7 @@ class TestCommand:
         dispatch(bench.gateway, peer, "station-command", ask, lambda ack, error: answers.append(error or ack))
         ((event, command),) = station.take()
         assert event == "station-command"
-        assert set(command) == {"type", "id", "expiresAt", "ttlMs"}
+        assert set(command) == {"type", "id", "requesterId", "expiresAt", "ttlMs"}
         bench.call(station, "station-command-reply", {"id": command["id"], "stage": "done"})
         await self.settled(bench)
         assert answers[0]["stage"] == "done"
