@@ -16,7 +16,6 @@ from typing import Final, NamedTuple
 __all__ = [
     "ALL_LIVE",
     "ALL_STATIONS",
-    "BROADCAST",
     "LIVE_MEMBER",
     "LIVE_NODE",
     "LIVE_ROOM",
@@ -125,7 +124,6 @@ LIVE_MEMBER = Topic("live/rooms/{rid}/{pid}")
 LIVE_USER = Topic("live/users/{uid}")
 LIVE_NODE = Topic("live/nodes/{nid}")
 PEER = Topic("peers/{nid}/{pid}")
-BROADCAST = Topic("broadcast/{event}")
 
 ALL_STATIONS: Final = "stations/#"
 ALL_LIVE: Final = "live/#"
@@ -147,7 +145,6 @@ TOPICS: Final = (
     LIVE_USER,
     LIVE_NODE,
     PEER,
-    BROADCAST,
 )
 
 

@@ -33,7 +33,7 @@ class Outcome:
     """
 
     command_id: str
-    stage: Literal["done", "error", "expired", "duplicate", "timeout"]
+    stage: Literal["done", "error", "expired", "timeout"]
     delivered: bool
     elapsed: float
     result: Any = None
@@ -82,7 +82,8 @@ class Commands:
             self.stray_replies += 1
             return None
         command.delivered = True
-        if reply.stage == "received" or reply.stage == "progress":
+        # a duplicate is a command delivered twice: the first delivery's end is still to come
+        if reply.stage == "received" or reply.stage == "progress" or reply.stage == "duplicate":
             return None
         del self._open[reply.id]
         elapsed = self._clock.monotonic() - command.sent

@@ -555,7 +555,13 @@ class TestBadInput:
     async def test_hostile_fields(self, bench: Bench, event: str) -> None:
         """No bad value of any field is answered with INTERNAL, echoes the value, or reaches anybody else."""
         bench.station()
-        good = {"stationId": "st-1", "roomId": "nowhere0", "to": "nobody", "cameraId": "c", "requesterId": "r"}
+        good: dict[str, Any] = {
+            "stationId": "st-1",
+            "roomId": "nowhere0",
+            "to": "nobody",
+            "cameraId": "c",
+            "requesterId": "r",
+        }
         good |= {"status": "ready", "type": "x", "id": "i", "stage": "done", "stations": ["st-1"]}
         good |= {"offer": {"a": 1}, "answer": {"a": 1}, "candidate": {"a": 1}}
         peers = [bench.join(identity(role="admin")), bench.join(identity(station="st-1"))]

@@ -40,8 +40,12 @@ class World:
 
     def station(self, station_id: str = "st-1", **options: Any) -> Station:
         """A station on MQTT, not connected yet."""
-        options = {"token": self.hub.tokens.mint_station(station_id), "status": gate, "status_interval": 1.0} | options
-        return Station(self.mqtt, station_id, **options)
+        defaults: dict[str, Any] = {
+            "token": self.hub.tokens.mint_station(station_id),
+            "status": gate,
+            "status_interval": 1.0,
+        }
+        return Station(self.mqtt, station_id, **defaults | options)
 
     async def connect(self, station: Station) -> Station:
         """It connects, and the hub knows it."""

@@ -44,7 +44,7 @@ def bad_tokens() -> dict[str, str]:
         "empty": "",
         "expired": jwt.encode(claims | {"exp": 1_000}, SECRET, algorithm="HS256"),
         "wrong key": jwt.encode(claims, "some other secret, long enough too", algorithm="HS256"),
-        "alg none": jwt.encode(claims, None, algorithm="none"),
+        "alg none": jwt.encode(claims, "", algorithm="none"),
     }
 
 

@@ -223,7 +223,7 @@ async def test_watch(world: World) -> None:
     assert await one_of_them.request("station-watch", {"stations": ["st-2"]}) == {"watching": 1}
     batches = [data for event, data in one_of_them.waiting() if event == "batch-station-status-update"]
     assert [status["stationId"] for status in batches[-1]] == ["st-2"]
-    seen = set()
+    seen = set[str]()
     while seen != {"st-1", "st-2"}:
         _, batch = await push(all_of_them, "batch-station-status-update")
         seen |= {status["stationId"] for status in batch}

@@ -224,7 +224,8 @@ class TestCommands:
         clock = FakeClock()
         commands = Commands(clock)
         commands.open("c1", "st-1", 5.0)
-        assert commands.reply("st-1", CommandReply(id="c1", stage="received")) is None
+        for stage in ("received", "progress", "duplicate"):
+            assert commands.reply("st-1", CommandReply.model_validate({"id": "c1", "stage": stage})) is None
         clock.forward(0.5)
         outcome = commands.reply("st-1", CommandReply(id="c1", stage="done", result={"open": True}))
         assert outcome is not None
