@@ -127,7 +127,9 @@ class MqttClient:
             raise OSError(str(error)) from error
         self._attach()
         try:
-            reason = await asyncio.wait_for(self._answer, self._timeout)
+            # not wait_for: in Python 3.11 that swallows a cancellation that comes with the answer
+            async with asyncio.timeout(self._timeout):
+                reason = await self._answer
         except BaseException:
             self.abort()
             raise

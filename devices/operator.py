@@ -90,7 +90,8 @@ class Operator:
             raise Refused(f"{urlsplit(self._url).netloc} is not a hub: {error}") from None
         try:
             await self._socket.send(orjson.dumps({"event": "auth", "data": {"token": self._token}}).decode())
-            welcome = orjson.loads(await asyncio.wait_for(self._socket.recv(), self._timeout))
+            async with asyncio.timeout(self._timeout):
+                welcome = orjson.loads(await self._socket.recv())
         except ConnectionClosed as closed:
             raise Refused(closed.rcvd.reason if closed.rcvd else "connection closed") from None
         except BaseException:
@@ -123,7 +124,9 @@ class Operator:
         future = self._waiting[request_id] = asyncio.get_running_loop().create_future()
         try:
             await self._send({"id": request_id, "event": event, "data": data})
-            return await asyncio.wait_for(future, self._timeout)
+            # not wait_for: in Python 3.11 that swallows a cancellation that comes with the answer
+            async with asyncio.timeout(self._timeout):
+                return await future
         finally:
             self._waiting.pop(request_id, None)
 

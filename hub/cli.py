@@ -142,7 +142,14 @@ def _start_demo_fleet(hub: Hub, stations: int) -> list[asyncio.Task[Any]]:
     typer.echo("Login:    the address above signs in as operator 'demo' for a day. Stop with Ctrl-C.")
     mqtt = str(ready["mqtt"] or hub.settings.broker)
     plan = Scenario(stations=stations, browsers=0, rate=0.2, mqtt=mqtt, http=hub.http_url, prefix="demo")
-    return [asyncio.create_task(keep_running(plan, _credentials(hub.tokens)), name="demo fleet")]
+    return [asyncio.create_task(_run_demo_fleet(plan, _credentials(hub.tokens)), name="demo fleet")]
+
+
+async def _run_demo_fleet(plan: Scenario, credentials: Credentials) -> None:
+    try:
+        await keep_running(plan, credentials)
+    except SimulationError as error:
+        typer.echo(f"hub: the demo's stations do not run: {error}", err=True)
 
 
 def _credentials(tokens: Tokens) -> Credentials:

@@ -46,9 +46,9 @@ class Browser:
     def pushed(self, event: str, data: Any, now: float, wall_ms: float) -> None:
         """A push came, at monotonic seconds `now`."""
         if event == "batch-station-status-update":
-            self._stats.received += len(data)
             for status in data:
                 if status["updatedAt"] >= self._since:  # older ones were kept for who connects
+                    self._stats.received += 1
                     self._stats.batch_delay.record(wall_ms - status["updatedAt"])
         elif event == "station-status-update" and data["stationId"] in self._asked:
             self._stats.answer.record((now - self._asked.pop(data["stationId"])) * 1000)

@@ -3,7 +3,7 @@
 seconds: how long was measured
 stations, stationsConnected, browsers, browsersConnected: how many were wanted, and are connected
 sent, sentPerSecond: status messages that stations sent
-received, receivedPerSecond: statuses that came to browsers in batches
+received, receivedPerSecond: statuses that came to browsers in batches, without those kept from before they connected
 batchDelayMs {p50, p99}: from a status's `updatedAt` until it came to a browser in a batch
 ackMs {p50, p99}: from a request to its ack; answerMs {p50, p99}: from `station-request-status` to the station's status
 errors {kind: count}
