@@ -142,8 +142,3 @@ class StatusBoard:
         for station_id in list(self._raw) if watched is None else [sid for sid in watched if sid in self._raw]:
             self.read(station_id)
         return self.since(-1, watched)
-
-    def forget(self, station_id: str) -> None:
-        """Drops a station's status."""
-        for table in (self._raw, self._json, self._written):
-            table.pop(station_id, None)

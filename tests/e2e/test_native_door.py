@@ -228,6 +228,28 @@ async def test_a_slow_browser_slows_nobody(world: World) -> None:
     slow.transport.abort()
 
 
+@pytest.mark.parametrize("options", [{"event_rate": 0.0}])
+async def test_an_outbox_that_overflows(world: World) -> None:
+    """A browser that does not read what may not be dropped is closed; who sends to it goes on at full speed."""
+    token = world.hub.tokens.mint_user("deaf", role="operator")
+    deaf = await connect(address(world, f"?token={token}"), max_queue=1)
+    peer_id = json.loads(await deaf.recv())["data"]["peerId"]
+    sender = await world.operator()
+    room_id = (await sender.request("create-room"))["roomId"]
+    await deaf.send(json.dumps({"event": "join-room", "data": {"roomId": room_id}}))
+    assert (await sender.next_push("peer-joined"))[1] == {"peerId": peer_id}
+    offer = {"to": peer_id, "offer": {"sdp": "x" * 500_000}}
+    sent = 0
+    while peer_id in world.hub.gateway.peers:
+        await sender.send("offer", offer)
+        await sender.request("ping")
+        sent += 1
+        assert sent < 200
+    assert sent * 500_000 > 16_000_000
+    assert ("peer-disconnected", {"peerId": peer_id}) in sender.waiting()
+    deaf.transport.abort()
+
+
 async def test_refused_by_the_operator_client(world: World) -> None:
     """The client says what the hub said."""
     from devices.operator import Refused
