@@ -246,7 +246,8 @@ async def test_an_outbox_that_overflows(world: World) -> None:
         sent += 1
         assert sent < 200
     assert sent * 500_000 > 16_000_000
-    assert ("peer-disconnected", {"peerId": peer_id}) in sender.waiting()
+    async with asyncio.timeout(15):
+        assert await sender.next_push("peer-disconnected") == ("peer-disconnected", {"peerId": peer_id})
     deaf.transport.abort()
 
 
