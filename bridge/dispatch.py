@@ -20,7 +20,7 @@ from bridge.gateway import Gateway
 from bridge.peer import Peer
 from devices.messages import why
 from hub.auth import Identity
-from hub.services import Unavailable
+from hub.link import LinkDown
 
 __all__ = ["Answer", "dispatch"]
 
@@ -88,7 +88,7 @@ def _json(ack: BaseModel | None) -> Any:
 
 def _explain(gateway: Gateway, name: str, error: Exception) -> EventError:
     """The error that the sender gets."""
-    if isinstance(error, Unavailable):
+    if isinstance(error, LinkDown):
         error = EventError(*UNAVAILABLE)
     elif not isinstance(error, EventError):
         log.error("event failed", event_name=name, exc_info=error)

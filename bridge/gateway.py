@@ -24,8 +24,9 @@ from bridge.peer import Peer
 from devices import topics
 from devices.messages import Command, PeerPush, Signal, StreamResponse
 from hub.auth import CLOCK_TOLERANCE, Identity, TokenRefused, Tokens
+from hub.link import LinkDown
 from hub.nodes import new_peer_id, node_of
-from hub.services import STATION_PEER, Services, Unavailable
+from hub.services import STATION_PEER, Services
 from hub.sessions import SessionMismatch
 
 __all__ = ["FLUSH", "Counters", "Gateway"]
@@ -141,7 +142,7 @@ class Gateway:
     def push(
         self, peer_id: str, event: str, data: Any, *, station: str | None = None, stream_of: str | None = None
     ) -> None:
-        """Sends an event to one peer, on whatever node; nothing when it is gone. Raises Unavailable.
+        """Sends an event to one peer, on whatever node; nothing when it is gone. Raises LinkDown.
 
         Args:
             station, stream_of: see `PeerPush`; checked where the peer is.
@@ -163,7 +164,7 @@ class Gateway:
             peer.send_frame(frame)
 
     def deliver(self, station_id: str, command: Command) -> None:
-        """Gives a command to a station, by WebSocket first. Raises Unavailable."""
+        """Gives a command to a station, by WebSocket first. Raises LinkDown."""
         socket = self.services.presence.socket(station_id)
         if socket is None:
             self.services.send(station_id, command)
@@ -281,7 +282,7 @@ class Gateway:
                     signal = Signal.model_validate({"event": event, "peer": about, "roomId": room_id})
                     try:
                         self.services.say(topics.SIGNAL_IN, member.removeprefix(STATION_PEER), signal)
-                    except Unavailable:
+                    except LinkDown:
                         log.debug("station not told of a room, the broker is out of reach")
                 else:
                     self.push(member, event, {"peerId": about})

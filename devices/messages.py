@@ -40,6 +40,7 @@ __all__ = [
     "Verdict",
     "decode",
     "encode",
+    "load",
     "why",
 ]
 
@@ -308,12 +309,8 @@ def why(error: ValidationError) -> str:
     return f"{where}: {first['msg'].removeprefix('Value error, ')}"
 
 
-def decode(model: type[M], raw: bytes | bytearray | memoryview) -> M:
-    """Reads one payload.
-
-    Raises:
-        MessageError: not JSON, not an object, too large, or not what `model` says.
-    """
+def load(raw: bytes | bytearray | memoryview) -> dict[str, Any]:
+    """The JSON object of a payload. Raises MessageError: not JSON, not an object, too large."""
     if len(raw) > MAX_MESSAGE:
         raise MessageError(f"data: larger than {MAX_MESSAGE} bytes")
     try:
@@ -322,6 +319,16 @@ def decode(model: type[M], raw: bytes | bytearray | memoryview) -> M:
         raise MessageError("data: not valid JSON") from None
     if not isinstance(value, dict):
         raise MessageError("data: not an object")
+    return value
+
+
+def decode(model: type[M], raw: bytes | bytearray | memoryview) -> M:
+    """Reads one payload.
+
+    Raises:
+        MessageError: not JSON, not an object, too large, or not what `model` says.
+    """
+    value = load(raw)
     try:
         return model.model_validate(_encodable(value))  # unknown fields of a status pass through, and must be writable
     except ValidationError as error:

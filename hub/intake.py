@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import unquote
 
 import structlog
@@ -26,29 +26,21 @@ from devices.messages import (
     Verdict,
     decode,
 )
-from hub.link import OnMessage
+from hub.link import LinkDown, OnMessage
 from hub.presence import State
+from hub.services import SYNC, Services
 
-if TYPE_CHECKING:
-    from hub.services import Services
-
-__all__ = ["SYNC", "Intake", "Unavailable"]
+__all__ = ["Intake"]
 
 log = structlog.get_logger(__name__)
 
-SYNC: Final = "sync"
-"""The event of the message that a node sends to itself to know that it has read everything."""
 REMEMBERED_PUSHES: Final = 4_096
-
-
-class Unavailable(Exception):
-    """The broker cannot be reached now."""
 
 
 class Intake:
     """The callbacks of one node's subscriptions."""
 
-    def __init__(self, services: "Services") -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
         self._pushes_seen: OrderedDict[str, None] = OrderedDict()
 
@@ -91,7 +83,7 @@ class Intake:
             except MessageError as error:
                 counters.malformed += 1
                 log.debug("malformed message", topic=topic.template, reason=error.reason)
-            except Unavailable:
+            except LinkDown:
                 log.debug("the link went down while a message was handled", topic=topic.template)
 
         return on_message

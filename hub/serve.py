@@ -26,6 +26,7 @@ from devices.clock import SystemClock
 from hub.auth import Tokens
 from hub.config import Settings, secret
 from hub.embedded import EmbeddedLink
+from hub.intake import Intake
 from hub.link import ListenError
 from hub.nodes import new_node_id
 from hub.remote import RemoteLink
@@ -132,6 +133,7 @@ class Hub:
         )
         self.monitor = Monitor(self.gateway)
         self.services.start(self.gateway)
+        Intake(self.services).subscribe()
         for name, work in (
             ("services", self.services.run()),
             ("batches", self.gateway.run()),

@@ -32,12 +32,11 @@ from devices.messages import (
 from hub import presence, rooms, sessions
 from hub.auth import user_key
 from hub.commands import Commands, Outcome, Streams
-from hub.intake import SYNC, Intake, Unavailable
 from hub.link import Link, LinkDown
 from hub.nodes import BEAT, Nodes, new_node_id, node_of
 from hub.status import StatusBoard
 
-__all__ = ["STATION_PEER", "Counters", "Listener", "Services", "Unavailable"]
+__all__ = ["STATION_PEER", "SYNC", "Counters", "Listener", "Services"]
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +44,8 @@ STATION_PEER: Final = "station:"
 """A station that is a peer by MQTT is `station:{sid}`."""
 ANSWER_WINDOW: Final = 10.0
 """Seconds in which a status counts as the answer to a request."""
+SYNC: Final = "sync"
+"""The event of the message that a node sends to itself to know that it has read everything."""
 TICK: Final = 0.25
 """Seconds between two looks at the machines' deadlines; a look costs nothing when nothing is due."""
 
@@ -135,9 +136,8 @@ class Services:
     # ---- life
 
     def start(self, listener: Listener) -> None:
-        """Subscribes to everything; call once the link has started."""
+        """Follows the link's state; what comes over it is `Intake`'s. Call once the link has started."""
         self.listener = listener
-        Intake(self).subscribe()
         self.link.watch_connection(self._on_connection)
         if self.link.connected:
             self._on_connection(True)
@@ -190,7 +190,7 @@ class Services:
         self._stopped = True
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(Unavailable())
+                future.set_exception(LinkDown("the hub is stopping"))
         self.publish(topics.LIVE_NODE(self.nid), None, retain=True)
 
     def _on_connection(self, connected: bool) -> None:
@@ -237,34 +237,28 @@ class Services:
         self.presence.resync(link_was_lost=False)
 
     def push_away(self, peer_id: str, push: PeerPush) -> None:
-        """Sends an event to a peer of another node. Raises Unavailable."""
-        self._send(topics.PEER(node_of(peer_id), peer_id), encode(push))
+        """Sends an event to a peer of another node. Raises LinkDown."""
+        self.link.publish(topics.PEER(node_of(peer_id), peer_id), encode(push))
 
     # ---- stations
 
     def require_link(self) -> None:
-        """Raises Unavailable while the broker is out of reach."""
+        """Raises LinkDown while the broker is out of reach."""
         if not self.link.connected:
-            raise Unavailable
+            raise LinkDown("the broker is out of reach")
 
     def say(self, topic: topics.Topic, station_id: str, message: BaseModel) -> None:
-        """Publishes what a station or the hub says on one of the station's topics. Raises Unavailable."""
-        self._send(topic(station_id), encode(message))
+        """Publishes what a station or the hub says on one of the station's topics. Raises LinkDown."""
+        self.link.publish(topic(station_id), encode(message))
 
     def say_status(self, station_id: str, status: bytes) -> None:
-        """Publishes a status that came over a WebSocket. Raises Unavailable."""
-        self._send(topics.STATION_STATUS(station_id), status, qos=0)
+        """Publishes a status that came over a WebSocket. Raises LinkDown."""
+        self.link.publish(topics.STATION_STATUS(station_id), status, qos=0)
 
     def send(self, station_id: str, command: Command) -> None:
-        """Publishes a command to a station on MQTT. Raises Unavailable."""
+        """Publishes a command to a station on MQTT. Raises LinkDown."""
         self.counters.commands += 1
         self.say(topics.STATION_CMD, station_id, command)
-
-    def _send(self, topic: str, payload: bytes, *, qos: int = 1) -> None:
-        try:
-            self.link.publish(topic, payload, qos=qos)
-        except LinkDown:
-            raise Unavailable from None
 
     def publish(self, topic: str, message: BaseModel | None, *, retain: bool = False) -> None:
         """Writes a record, or clears it; while the link is down it is left for the next republishing."""
@@ -309,7 +303,7 @@ class Services:
 
         Raises:
             OverflowError: too many commands wait already.
-            Unavailable: the broker is out of reach.
+            LinkDown: the broker is out of reach.
         """
         command_id, ttl = secrets.token_urlsafe(12), round(timeout * 1000)
         command = Command(
@@ -343,7 +337,7 @@ class Services:
             future.set_result(outcome)
 
     def station_registered(self, station_id: str, peer_id: str, session_id: str | None) -> None:
-        """A socket of this node speaks for the station from now on. Raises Unavailable."""
+        """A socket of this node speaks for the station from now on. Raises LinkDown."""
         birth = _socket_birth(session_id or peer_id, peer_id)
         self.say(topics.STATION_ONLINE, station_id, birth)
         self.change_presence(self.presence.birth(station_id, birth))

@@ -11,7 +11,7 @@ import orjson
 from pydantic import ValidationError
 
 from devices.clock import Clock
-from devices.messages import MAX_MESSAGE, MessageError, Status, why
+from devices.messages import MessageError, Status, load, why
 
 __all__ = ["FUTURE_MS", "STALE_MS", "Counters", "Stale", "StatusBoard", "read_status"]
 
@@ -45,14 +45,7 @@ def read_status(station_id: str, raw: bytes, arrived_ms: int, counters: Counters
         Stale: older than `STALE_MS` when it arrived.
         MessageError: not JSON, not an object, too large, or fields of the wrong type.
     """
-    if len(raw) > MAX_MESSAGE:
-        raise MessageError(f"data: larger than {MAX_MESSAGE} bytes")
-    try:
-        value = orjson.loads(raw)
-    except ValueError:
-        raise MessageError("data: not valid JSON") from None
-    if not isinstance(value, dict):
-        raise MessageError("data: not an object")
+    value = load(raw)
     value["stationId"] = station_id
     if value.get("updatedAt") is None:
         value["updatedAt"] = arrived_ms

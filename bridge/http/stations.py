@@ -3,7 +3,7 @@
 from fastapi import APIRouter, HTTPException
 
 from bridge.http.identity import GatewayOf, Viewer
-from hub.services import Unavailable
+from hub.link import LinkDown
 
 __all__ = ["router"]
 
@@ -15,6 +15,6 @@ async def online(gateway: GatewayOf, _: Viewer) -> dict[str, list[str]]:
     """Ids of the stations online, sorted."""
     try:
         gateway.services.require_link()
-    except Unavailable:
+    except LinkDown:
         raise HTTPException(503, "The broker cannot be reached") from None
     return {"stations": gateway.services.presence.online_ids()}

@@ -10,6 +10,7 @@ from bridge.gateway import Gateway
 from bridge.limits import TokenBucket
 from bridge.peer import Peer
 from hub.auth import Identity, Tokens
+from hub.intake import Intake
 from hub.services import Services
 from tests.fakes import FakeBroker, FakeClock, FakeLink
 
@@ -70,6 +71,7 @@ class Bench:
         self.tokens = Tokens("a secret of the tests, long enough", clock=lambda: self.clock.wall / 1000)
         self.gateway = Gateway(self.services, self.tokens, **options)
         self.services.start(self.gateway)
+        Intake(self.services).subscribe()
         self.link.settle()
 
     def join(self, who: Identity | None = None) -> FakePeer:
