@@ -1,6 +1,10 @@
-"""Status batches for browsers: encoded once, framed once for all who watch the same (architecture.md section 6)."""
+"""Status batches for browsers: encoded once, framed once for all who watch the same (architecture.md section 6).
 
-from collections.abc import Iterable, Sequence
+A browser that reads slowly never has more than one frame of statuses on its way: what it has not got yet is remembered as station
+ids, and it gets the newest status of each when it reads again.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from bridge.peer import Peer
@@ -13,18 +17,17 @@ BATCH_BYTES: Final = 256 * 1024
 """A batch is cut before it grows larger than this."""
 
 
-def cut(statuses: Iterable[bytes], limit: int = BATCH_BYTES) -> list[bytes]:
-    """JSON arrays of the statuses, none larger than `limit` bytes but for a single status that is."""
-    arrays, part, size = [], list[bytes](), 2
-    for status in statuses:
-        if part and size + len(status) + 1 > limit:
-            arrays.append(b"[" + b",".join(part) + b"]")
-            part, size = [], 2
-        part.append(status)
-        size += len(status) + 1
-    if part:
-        arrays.append(b"[" + b",".join(part) + b"]")
-    return arrays
+def cut(sizes: Iterable[tuple[str, int]], limit: int = BATCH_BYTES) -> Iterator[list[str]]:
+    """Station ids in groups whose JSON array is no larger than `limit` bytes, but for a single status that is."""
+    group, size = list[str](), 2
+    for station_id, length in sizes:
+        if group and size + length + 1 > limit:
+            yield group
+            group, size = [], 2
+        group.append(station_id)
+        size += length + 1
+    if group:
+        yield group
 
 
 class Batches:
@@ -35,40 +38,52 @@ class Batches:
 
     def first(self, peer: Peer) -> None:
         """The latest status of everything a browser watches, on connect and on `station-watch`."""
-        self._send([peer], self._board.latest(peer.watch))
+        known = self._board.known(peer.watch)
+        peer.pending = dict.fromkeys(known)
+        # of these, what is new for all comes with the next flush, too: not a second time to this one
+        peer.ahead = {station_id: self._board.json(station_id) for station_id in known}
+        self.catch_up(peer)
 
     def flush(self, peers: Sequence[Peer]) -> None:
-        """Ends a window: one batch each for all who watch the same and read fast enough."""
+        """Ends a window: the same frames for all who watch the same and read fast enough."""
         watched: set[str] | None = set()
-        groups: dict[tuple[type[Peer], frozenset[str] | None], list[Peer]] = {}
         for peer in peers:
-            if peer.congested:
-                peer.behind = True
-                peer.skipped += 1
-                continue
-            groups.setdefault((type(peer), peer.watch), []).append(peer)
             watched = None if watched is None or peer.watch is None else watched | peer.watch
         new = self._board.flush(watched)
+        groups: dict[tuple[type[Peer], frozenset[str] | None], list[Peer]] = {}
+        for peer in peers:
+            if peer.pending or peer.ahead or peer.congested:
+                self._remember(peer, new)
+                self.catch_up(peer)
+            else:
+                groups.setdefault((type(peer), peer.watch), []).append(peer)
         for (_, watch), group in groups.items():
-            current = [peer for peer in group if not peer.behind]
-            chosen = new.values() if watch is None else [new[sid] for sid in watch if sid in new]
-            self._send(current, chosen)
-            for peer in group:
-                if peer.behind:
-                    self.catch_up(peer)
+            for part in self._cut(new if watch is None else [sid for sid in new if sid in watch]):
+                frame = self._frame(group[0], part)
+                for peer in group:
+                    if peer.pending or peer.congested:
+                        self._remember(peer, part)
+                    else:
+                        peer.wire.send_frame(frame)
 
     def catch_up(self, peer: Peer) -> None:
-        """A slow reader is ready again: it gets the newest of all that changed since its last batch, and no history."""
-        if peer.behind and not peer.congested:
-            peer.behind = False
-            self._send([peer], self._board.since(peer.seen, peer.watch))
+        """Sends what a browser has not got yet, as far as it reads; no history."""
+        while peer.pending and not peer.congested:
+            part = next(self._cut(list(peer.pending)))
+            for station_id in part:
+                del peer.pending[station_id]
+            # not by Peer.send_frame: a status is no reason to close anyone
+            peer.wire.send_frame(self._frame(peer, part))
 
-    def _send(self, peers: Sequence[Peer], statuses: Iterable[bytes]) -> None:
-        if not peers:
-            return
-        frames = [peers[0].frame(EVENT, array) for array in cut(statuses)]
-        for peer in peers:
-            peer.seen = self._board.round
-            for frame in frames:
-                # not by send_frame: a status is no reason to close anyone, the next batch waits until this one is read
-                peer.wire.send_frame(frame)
+    def _remember(self, peer: Peer, station_ids: Iterable[str]) -> None:
+        ahead, peer.ahead = peer.ahead, {}
+        missed = [sid for sid in station_ids if peer.watch is None or sid in peer.watch]
+        missed = [sid for sid in missed if ahead.get(sid) is not self._board.json(sid)]
+        peer.pending.update(dict.fromkeys(missed))
+        peer.skipped += peer.congested
+
+    def _cut(self, station_ids: Sequence[str]) -> Iterator[list[str]]:
+        return cut((sid, len(self._board.json(sid))) for sid in station_ids)
+
+    def _frame(self, peer: Peer, station_ids: Sequence[str]) -> bytes:
+        return peer.frame(EVENT, b"[" + b",".join(map(self._board.json, station_ids)) + b"]")

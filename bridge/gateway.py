@@ -26,7 +26,8 @@ from devices.messages import Command, PeerPush, Signal, StreamResponse
 from hub.auth import CLOCK_TOLERANCE, Identity, TokenRefused, Tokens
 from hub.link import LinkDown
 from hub.nodes import new_peer_id, node_of
-from hub.services import STATION_PEER, Services
+from hub.rooms import STATION_PEER
+from hub.services import Services
 from hub.sessions import SessionMismatch
 
 __all__ = ["FLUSH", "Counters", "Gateway"]
@@ -114,9 +115,14 @@ class Gateway:
         self.services.peer_gone(peer.peer_id)
 
     def has_peer(self, peer_id: str) -> bool:
-        """Whether there is such a peer, here or (as far as rooms tell) on another node."""
-        return peer_id in self.peers or (
-            node_of(peer_id) != self.services.nid and self.services.rooms.known_peer(peer_id)
+        """Whether there is such a peer, here or, as far as rooms and streams tell, on another node."""
+        if node_of(peer_id) == self.services.nid:
+            return peer_id in self.peers
+        services = self.services
+        return (
+            services.rooms.known_peer(peer_id)
+            or services.streams.known(peer_id)
+            or services.presence.station_of(peer_id) is not None
         )
 
     def browsers(self) -> list[Peer]:
@@ -134,21 +140,18 @@ class Gateway:
     def _station_of(self, peer_id: str) -> str | None:
         if peer_id.startswith(STATION_PEER):
             return peer_id.removeprefix(STATION_PEER)
-        peer = self.peers.get(peer_id)
-        return peer.station_id if peer else None
+        return self.services.presence.station_of(peer_id)
 
     # ---- pushing
 
-    def push(
-        self, peer_id: str, event: str, data: Any, *, station: str | None = None, stream_of: str | None = None
-    ) -> None:
+    def push(self, peer_id: str, event: str, data: Any, *, station: str | None = None) -> None:
         """Sends an event to one peer, on whatever node; nothing when it is gone. Raises LinkDown.
 
         Args:
-            station, stream_of: see `PeerPush`; checked where the peer is.
+            station: see `PeerPush`; checked where the peer is.
         """
         nid = node_of(peer_id)
-        push = PeerPush(id=secrets.token_hex(8), event=event, data=data, station=station, stream_of=stream_of)
+        push = PeerPush(id=secrets.token_hex(8), event=event, data=data, station=station)
         if nid == self.services.nid:
             self.peer_pushed(peer_id, push)
         elif nid in self.services.nodes.alive:
@@ -184,17 +187,8 @@ class Gateway:
 
     # ---- time
 
-    async def run(self) -> None:
-        """Sends a batch a second and closes who overstays, until cancelled."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while True:
-            due = max(due + FLUSH, loop.time())
-            await asyncio.sleep(due - loop.time())
-            self.flush()
-
     def flush(self) -> None:
-        """Ends a status window."""
+        """Ends a status window: sends the batches, closes who overstays."""
         now = self.services.clock.wall_ms() / 1000
         for peer in list(self.peers.values()):
             peer.check_outbox()
@@ -261,10 +255,11 @@ class Gateway:
         peer = self.peers.get(peer_id)
         if peer is None or push.station not in (None, peer.station_id):
             return
-        if push.stream_of is not None and not self.services.streams.cameras(peer_id, push.stream_of):
-            return
-        if push.event == "station-cmd-join-room" and push.station is not None:
+        if push.station is not None and push.event == "station-cmd-join-room":
             self.services.rooms.invite(push.station, push.data["roomId"])
+        elif push.station is not None and push.event == "station-cmd-start-stream":
+            # known here too, so that the station may signal the one who asked
+            self.services.streams.open(push.data["requesterId"], push.station, push.data["cameraId"])
         peer.push(push.event, push.data)
 
     def kicked(self, user_id: str, session_id: str) -> None:

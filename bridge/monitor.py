@@ -1,6 +1,5 @@
 """`monitor-update` for admins: computed once for all of them, and only while one is connected (contract.md section 3)."""
 
-import asyncio
 import time
 from typing import Any, Final
 
@@ -22,12 +21,6 @@ class Monitor:
         self._gateway = gateway
         self._started = time.monotonic()
         self._disk: tuple[float, Any] | None = None
-
-    async def run(self) -> None:
-        """Sends updates until cancelled."""
-        while True:
-            await asyncio.sleep(INTERVAL)
-            self.tell()
 
     def tell(self) -> None:
         """Sends one update to all admins connected that read fast enough."""

@@ -10,7 +10,7 @@ from bridge import protocol
 from bridge.connection import PING_INTERVAL, text_frame
 from bridge.dispatch import dispatch
 from bridge.door import Door, Handshake, Wire
-from bridge.errors import ADMIN_ONLY, CLOSE_REFUSED, UNAUTHORIZED, ConnectRefused, EventError
+from bridge.errors import ADMIN_ONLY, CLOSE_REFUSED, TOO_MANY_EVENTS, UNAUTHORIZED, ConnectRefused, EventError
 from bridge.events import ADMIN_EVENTS, EVENTS, Event
 from bridge.gateway import Gateway
 from bridge.limits import TokenBucket
@@ -68,10 +68,12 @@ class NativeDoor(Door):
         peer = self._peer
         try:
             request = protocol.parse(message)
-        except EventError as error:
+        except EventError:
             if peer is None:
                 self._refuse(UNAUTHORIZED)
             else:
+                if not peer.bucket.take(self._gateway.services.clock.monotonic()):
+                    error = EventError(*TOO_MANY_EVENTS)
                 peer.send_frame(text_frame(protocol.failure(None, error)))
             return
         if peer is None:

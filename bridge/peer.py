@@ -28,8 +28,9 @@ class Peer(ABC):
         peer_id: opaque, new for every connection.
         station_id: the station that this socket registered as.
         watch: the stations whose statuses it wants; None: all.
-        seen: the number of the last status flush it got.
-        behind: it reads slowly; the next statuses go out when it is writable again.
+        pending: stations whose newest status it has not got, because it reads slowly.
+        ahead: statuses that it got on connect, before the flush that everybody gets them with.
+        skipped: how often it was passed over by a flush.
         admin: it sits on the admin namespace, and gets `monitor-update` alone.
     """
 
@@ -39,11 +40,12 @@ class Peer(ABC):
         self.peer_id, self.identity, self.wire, self.bucket = peer_id, identity, wire, bucket
         self.station_id: str | None = None
         self.watch: frozenset[str] | None = None
-        self.seen = -1
-        self.behind = False
+        self.pending: dict[str, None] = {}
+        self.ahead: dict[str, bytes] = {}
         self.admin = False
         self.skipped = 0
         self._now = now
+        self._owed = 0
         self._blocked_since: float | None = None
         self._closing = False
 
@@ -66,8 +68,10 @@ class Peer(ABC):
         if self._closing:
             return
         self.wire.send_frame(frame)
-        if self.congested and self._blocked_since is None:
-            self._blocked_since = self._now()
+        if self.congested:
+            self._owed += len(frame)
+            if self._blocked_since is None:
+                self._blocked_since = self._now()
         self.check_outbox()
 
     @property
@@ -78,14 +82,14 @@ class Peer(ABC):
     def check_outbox(self) -> None:
         """Closes the peer when its outbox is over its limits. Called on every send and once a second."""
         if not self.congested:
-            self._blocked_since = None
+            self.writable()
         late = self._blocked_since is not None and self._now() - self._blocked_since > OUTBOX_SECONDS
-        if not self._closing and (late or self.wire.buffered > OUTBOX_BYTES):
+        if not self._closing and (late or min(self._owed, self.wire.buffered) > OUTBOX_BYTES):
             self.close(CLOSE_OVERLOAD, "Outbox overflow: read faster or watch fewer stations")
 
     def writable(self) -> None:
         """The socket took what had piled up."""
-        self._blocked_since = None
+        self._owed, self._blocked_since = 0, None
 
     def close(self, code: int, reason: str) -> None:
         """Closes the socket; later pushes are dropped."""

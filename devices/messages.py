@@ -32,6 +32,7 @@ __all__ = [
     "RoomAction",
     "RoomRecord",
     "Signal",
+    "SocketRecord",
     "StationId",
     "Status",
     "StreamResponse",
@@ -40,7 +41,9 @@ __all__ = [
     "Verdict",
     "decode",
     "encode",
+    "is_relayed",
     "load",
+    "relayed",
     "why",
 ]
 
@@ -136,8 +139,6 @@ class Birth(Message):
         session_id: opaque; new for every session. A will names the session that it belongs to.
         keepalive: the MQTT keep-alive in seconds.
         status_interval: seconds between two status messages, when the station reports on its own.
-        via: how the station is connected; the hub itself writes "websocket".
-        peer: with "websocket", the peer id of the socket.
     """
 
     session_id: Text
@@ -145,21 +146,14 @@ class Birth(Message):
     caps: Json = None
     keepalive: Annotated[float, Field(gt=0, le=65_535)] | None = None
     status_interval: Annotated[float, Field(gt=0, le=86_400)] | None = None
-    via: Literal["mqtt", "websocket"] = "mqtt"
-    peer: Text | None = None
 
 
 class Offline(Message):
-    """`stations/{sid}/offline`: the last will, or with reason "goodbye" a clean leave.
-
-    Attributes:
-        session_id: the session that ended; of a WebSocket, its peer id.
-    """
+    """`stations/{sid}/offline`: the last will, or with reason "goodbye" a clean leave."""
 
     station_id: str = ""
     session_id: Annotated[str, Field(max_length=256)] | None = None
     reason: Literal["will", "goodbye"] = "will"
-    via: Literal["mqtt", "websocket"] = "mqtt"
 
 
 class Call(Message):
@@ -269,6 +263,13 @@ class MemberRecord(Message):
     joined_at: Millis = 0
 
 
+class SocketRecord(Message):
+    """`live/sockets/{sid}/{pid}`, retained: a WebSocket speaks for a station; written by the node that holds it."""
+
+    session_id: Text
+    user_id: Text
+
+
 class UserRecord(Message):
     """`live/users/{uid}`, retained: the one valid session of a user; the greater (issued_at, session_id) is the newer."""
 
@@ -288,17 +289,28 @@ class PeerPush(Message):
     Attributes:
         id: tells a message that came twice.
         station: deliver only while the socket speaks for this station.
-        stream_of: deliver only while the socket has a stream request open with this station.
     """
 
     id: Text
     event: Text
     data: Json = None
     station: StationId | None = None
-    stream_of: StationId | None = None
 
 
 M = TypeVar("M", bound=BaseModel)
+
+
+_RELAYED: Final = b'"hubRelay":true'
+
+
+def relayed(payload: bytes) -> bytes:
+    """Marks a JSON object that the hub publishes for a station on WebSocket: it is no sign of life of the station's MQTT side."""
+    return payload[:-1] + (b"," if len(payload) > 2 else b"") + _RELAYED + b"}"
+
+
+def is_relayed(payload: bytes) -> bool:
+    """Whether `relayed` marked it. A station that marks its own messages counts as not on MQTT, and harms itself alone."""
+    return _RELAYED in payload
 
 
 def why(error: ValidationError) -> str:
@@ -306,7 +318,10 @@ def why(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     # extra="allow" models put the sender's own keys into loc; past the first level only positions are safe to repeat
     where = str(first["loc"][0]) if first["loc"] else "data"
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    text = first["msg"].removeprefix("Value error, ")
+    if first["type"] in ("too_long", "too_short"):
+        text = text.partition(", not ")[0]  # the sender's own count could read as a status code
+    return f"{where}: {text}"
 
 
 def load(raw: bytes | bytearray | memoryview) -> dict[str, Any]:

@@ -19,6 +19,7 @@ __all__ = [
     "LIVE_MEMBER",
     "LIVE_NODE",
     "LIVE_ROOM",
+    "LIVE_SOCKET",
     "LIVE_STATION",
     "LIVE_USER",
     "PEER",
@@ -121,6 +122,7 @@ SIGNAL_OUT = Topic("stations/{sid}/signal/out")
 LIVE_STATION = Topic("live/stations/{sid}")
 LIVE_ROOM = Topic("live/rooms/{rid}")
 LIVE_MEMBER = Topic("live/rooms/{rid}/{pid}")
+LIVE_SOCKET = Topic("live/sockets/{sid}/{pid}")
 LIVE_USER = Topic("live/users/{uid}")
 LIVE_NODE = Topic("live/nodes/{nid}")
 PEER = Topic("peers/{nid}/{pid}")
@@ -142,6 +144,7 @@ TOPICS: Final = (
     LIVE_STATION,
     LIVE_ROOM,
     LIVE_MEMBER,
+    LIVE_SOCKET,
     LIVE_USER,
     LIVE_NODE,
     PEER,

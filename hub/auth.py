@@ -152,6 +152,8 @@ class Tokens:
                     "verify_iat": False,
                     "verify_nbf": False,
                     "verify_aud": False,
+                    "verify_sub": False,
+                    "verify_jti": False,
                 },
             )
         except (jwt.InvalidTokenError, ValueError, RecursionError):

@@ -137,7 +137,7 @@ def _start_demo_fleet(hub: Hub, stations: int) -> list[asyncio.Task[Any]]:
     operator = hub.tokens.mint_user("demo", role="operator", nickname="Demo", lifetime=DAY)
     ready = hub.ready()
     typer.echo(f"Console:  {hub.http_url}/#token={operator}")
-    typer.echo(f"MQTT:     {ready['mqtt'] or hub.settings.broker}")
+    typer.echo(f"MQTT:     {ready['mqtt'] or '(the external broker)'}")
     typer.echo(f"MQTT/WS:  {ready['mqttWs'] or '(of the external broker)'}")
     typer.echo("Login:    the address above signs in as operator 'demo' for a day. Stop with Ctrl-C.")
     mqtt = str(ready["mqtt"] or hub.settings.broker)

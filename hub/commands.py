@@ -5,6 +5,7 @@ Pure: the clock is injected.
 """
 
 import heapq
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -14,7 +15,8 @@ from devices.messages import CommandReply
 __all__ = ["MAX_OPEN", "STREAM_LIFETIME", "Commands", "Outcome", "Streams"]
 
 MAX_OPEN: Final = 10_000
-"""Commands that may wait at a time; one more is RESOURCE_EXHAUSTED."""
+MAX_OPEN_OF_PEER: Final = 100
+"""Commands that may wait at a time, of all and of one peer; one more is RESOURCE_EXHAUSTED."""
 STREAM_LIFETIME: Final = 600.0
 """Seconds that a stream request allows an answer and signaling between its two sides."""
 
@@ -43,6 +45,7 @@ class Outcome:
 @dataclass(slots=True)
 class _Open:
     station_id: str
+    requester_id: str
     sent: float
     delivered: bool = False
 
@@ -53,27 +56,39 @@ class Commands:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._open: dict[str, _Open] = {}
+        self._of_peer: Counter[str] = Counter()
         self._heap: list[tuple[float, str]] = []
         self.stray_replies = 0
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, command_id: str, station_id: str, timeout: float) -> None:
+    def open(self, command_id: str, station_id: str, requester_id: str, timeout: float) -> None:
         """A command is about to be sent; it may take `timeout` seconds.
 
         Raises:
-            OverflowError: `MAX_OPEN` commands wait already.
+            OverflowError: too many commands wait already.
         """
-        if len(self._open) >= MAX_OPEN:
+        if len(self._open) >= MAX_OPEN or self._of_peer[requester_id] >= MAX_OPEN_OF_PEER:
             raise OverflowError("too many commands wait for a reply")
         now = self._clock.monotonic()
-        self._open[command_id] = _Open(station_id, now)
+        self._open[command_id] = _Open(station_id, requester_id, now)
+        self._of_peer[requester_id] += 1
         heapq.heappush(self._heap, (now + timeout, command_id))
 
     def cancel(self, command_id: str) -> None:
         """Nobody waits any more."""
-        self._open.pop(command_id, None)
+        self._close(command_id)
+
+    def of_peer(self, requester_id: str) -> list[str]:
+        """The commands of a peer that wait."""
+        return [command_id for command_id, command in self._open.items() if command.requester_id == requester_id]
+
+    def _close(self, command_id: str) -> _Open | None:
+        command = self._open.pop(command_id, None)
+        if command is not None:
+            self._of_peer -= Counter((command.requester_id,))  # which forgets those that are down to none
+        return command
 
     def reply(self, station_id: str, reply: CommandReply) -> Outcome | None:
         """A station replied; an outcome when that ends the command. A reply of another station is counted and ignored."""
@@ -85,7 +100,7 @@ class Commands:
         # a duplicate is a command delivered twice: the first delivery's end is still to come
         if reply.stage == "received" or reply.stage == "progress" or reply.stage == "duplicate":
             return None
-        del self._open[reply.id]
+        self._close(reply.id)
         elapsed = self._clock.monotonic() - command.sent
         return Outcome(reply.id, reply.stage, True, elapsed, reply.result, reply.error)
 
@@ -94,7 +109,7 @@ class Commands:
         over, now = [], self._clock.monotonic()
         while self._heap and self._heap[0][0] <= now:
             _, command_id = heapq.heappop(self._heap)
-            command = self._open.pop(command_id, None)
+            command = self._close(command_id)
             if command is not None:
                 over.append(Outcome(command_id, "timeout", command.delivered, now - command.sent))
         return over
@@ -120,6 +135,10 @@ class Streams:
         now = self._clock.monotonic()
         cameras = self._until.get((requester_id, station_id), {})
         return [camera for camera, until in cameras.items() if until > now]
+
+    def known(self, requester_id: str) -> bool:
+        """Whether the browser asked anybody."""
+        return any(key[0] == requester_id for key in self._until)
 
     def drop(self, requester_id: str) -> None:
         """The browser is gone."""

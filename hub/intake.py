@@ -1,5 +1,6 @@
 """What comes over the link: each message decoded, given to its machine, and what the machine says carried out."""
 
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
@@ -21,14 +22,15 @@ from devices.messages import (
     RoomAction,
     RoomRecord,
     Signal,
+    SocketRecord,
     StreamResponse,
     UserRecord,
     Verdict,
     decode,
+    is_relayed,
 )
 from hub.link import LinkDown, OnMessage
-from hub.presence import State
-from hub.services import SYNC, Services
+from hub.services import MAX_STATIONS, SYNC, Services
 
 __all__ = ["Intake"]
 
@@ -43,17 +45,21 @@ class Intake:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._pushes_seen: OrderedDict[str, None] = OrderedDict()
+        self._records = {
+            topics.LIVE_NODE: self._node,
+            topics.LIVE_STATION: self._verdict,
+            topics.LIVE_SOCKET: self._socket,
+            topics.LIVE_ROOM: self._room_record,
+            topics.LIVE_MEMBER: self._member_record,
+            topics.LIVE_USER: self._user_record,
+        }
+        self._unseen: set[str] = set()
+        self._probe = ""
 
     def subscribe(self) -> None:
         """Asks the link for everything: records first, so that what is known comes before what is new."""
         link = self._services.link
-        for topic, on_record in (
-            (topics.LIVE_NODE, self._node),
-            (topics.LIVE_STATION, self._verdict),
-            (topics.LIVE_ROOM, self._room_record),
-            (topics.LIVE_MEMBER, self._member_record),
-            (topics.LIVE_USER, self._user_record),
-        ):
+        for topic, on_record in self._records.items():
             link.subscribe(topic.filter(), self._guarded(topic, on_record))
         link.subscribe(topics.PEER.filter(self._services.nid), self._guarded(topics.PEER, self._push))
         for topic, on_message in (
@@ -68,6 +74,36 @@ class Intake:
             (topics.STATION_CMD, self._command),
         ):
             link.subscribe(topic.filter(), self._guarded(topic, _live_only(on_message)))
+        link.watch_connection(self._connected)
+        if link.connected:
+            self._connected(True)
+
+    def _connected(self, connected: bool) -> None:
+        """Reads all records anew: a message to this node itself comes after everything that the broker kept.
+
+        A broker answers one connection in order. What others wrote before a loss, and does not come again, was cleared meanwhile.
+        """
+        services = self._services
+        if connected:
+            probe = PeerPush(id=secrets.token_hex(8), event=SYNC)
+            self._probe = probe.id
+            services.publish(topics.PEER(services.nid, services.nid), probe)
+            return
+        self._unseen = {
+            topics.LIVE_ROOM(room_id) if peer_id is None else topics.LIVE_MEMBER(room_id, peer_id)
+            for room_id, peer_id in services.rooms.foreign()
+        }
+        for station_id, peer_id, _ in services.presence.sockets():
+            if not services.holds(peer_id):
+                self._unseen.add(topics.LIVE_SOCKET(station_id, peer_id))
+
+    def _synchronized(self) -> None:
+        for name in self._unseen:
+            parsed = topics.parse(name)
+            if parsed is not None:
+                self._records[parsed.topic]("/".join(parsed.ids), b"", False)
+        self._unseen.clear()
+        self._services.synchronized()
 
     def _guarded(self, topic: topics.Topic, handler: Callable[[str, bytes, bool], None]) -> OnMessage:
         """A link callback: takes the ids out of the topic, counts what is malformed."""
@@ -75,6 +111,7 @@ class Intake:
 
         def on_message(name: str, payload: bytes, retained: bool) -> None:
             counters.messages += 1
+            self._unseen.discard(name)
             ids = topic.ids(name)
             try:
                 if ids is None:
@@ -92,50 +129,56 @@ class Intake:
 
     def _status(self, station_id: str, payload: bytes) -> None:
         services = self._services
+        self._make_room_for(station_id)
         services.board.arrived(station_id, payload)
         # who is plainly there needs no look at the payload; a stale status must not bring back anybody
-        settled = services.presence.state(station_id) is State.ONLINE and not services.expects_status(station_id)
-        if settled or services.answer_status(station_id):
+        settled = services.presence.settled(station_id) and not services.expects_status(station_id)
+        if (settled or services.answer_status(station_id)) and not is_relayed(payload):
             services.change_presence(services.presence.heard(station_id, status=True))
 
     def _birth(self, station_id: str, payload: bytes) -> None:
-        birth, services = decode(Birth, payload), self._services
-        if birth.via == "mqtt" or not services.holds(birth.peer):
-            services.change_presence(services.presence.birth(station_id, birth))
+        birth = decode(Birth, payload)
+        self._make_room_for(station_id)
+        self._services.change_presence(self._services.presence.birth(station_id, birth))
+
+    def _make_room_for(self, station_id: str) -> None:
+        presence = self._services.presence
+        if len(presence) >= MAX_STATIONS and not presence.knows(station_id):
+            raise MessageError("stationId: too many stations")
 
     def _offline(self, station_id: str, payload: bytes) -> None:
-        leave, services = decode(Offline, payload), self._services
-        if leave.via == "mqtt" or not services.holds(leave.session_id):
-            services.change_presence(services.presence.offline(station_id, leave))
+        leave = decode(Offline, payload)
+        self._services.change_presence(self._services.presence.offline(station_id, leave))
 
     def _call(self, station_id: str, payload: bytes) -> None:
         call, services = decode(Call, payload or b"{}"), self._services
-        self._heard(station_id)
+        self._heard(station_id, payload)
         services.listener.station_called(station_id, call.timestamp or services.clock.wall_ms())
 
     def _reply(self, station_id: str, payload: bytes) -> None:
         reply = decode(CommandReply, payload)
-        self._heard(station_id)
+        self._heard(station_id, payload)
         self._services.finish(self._services.commands.reply(station_id, reply))
 
     def _stream(self, station_id: str, payload: bytes) -> None:
         response = decode(StreamResponse, payload)
-        self._heard(station_id)
+        self._heard(station_id, payload)
         self._services.listener.stream_answered(station_id, response)
 
     def _room(self, station_id: str, payload: bytes) -> None:
         action, services = decode(RoomAction, payload), self._services
-        self._heard(station_id)
+        self._heard(station_id, payload)
         if services.nodes.owns(station_id):
             services.station_room(station_id, action)
 
     def _signal(self, station_id: str, payload: bytes) -> None:
         signal = decode(Signal, payload)
-        self._heard(station_id)
+        self._heard(station_id, payload)
         self._services.listener.station_signalled(station_id, signal)
 
-    def _heard(self, station_id: str) -> None:
-        self._services.change_presence(self._services.presence.heard(station_id))
+    def _heard(self, station_id: str, payload: bytes) -> None:
+        if not is_relayed(payload):
+            self._services.change_presence(self._services.presence.heard(station_id))
 
     def _command(self, station_id: str, payload: bytes) -> None:
         """The hub's own word to a station, whichever node it came from: an invitation has to be known to all."""
@@ -150,6 +193,17 @@ class Intake:
         services = self._services
         if payload:
             services.change_presence(services.presence.verdict(station_id, decode(Verdict, payload), retained=retained))
+
+    def _socket(self, ids: str, payload: bytes, _: bool) -> None:
+        station_id, peer_id = ids.split("/")
+        services = self._services
+        if services.holds(peer_id):
+            return  # the echo of an own record: it was applied when it was written
+        if payload:
+            record = decode(SocketRecord, payload)
+            services.change_presence(services.presence.socket_opened(station_id, peer_id, record))
+        else:
+            services.change_presence(services.presence.socket_closed(station_id, peer_id))
 
     def _room_record(self, room_id: str, payload: bytes, _: bool) -> None:
         record = decode(RoomRecord, payload) if payload else None
@@ -173,7 +227,8 @@ class Intake:
         if len(self._pushes_seen) > REMEMBERED_PUSHES:
             self._pushes_seen.popitem(last=False)
         if push.event == SYNC:
-            self._services.has_synced.set()
+            if push.id == self._probe:
+                self._synchronized()
         else:
             self._services.listener.peer_pushed(ids.split("/")[1], push)
 

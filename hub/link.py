@@ -2,7 +2,7 @@
 
     LinkError
       LinkDown      publish while the broker cannot be reached
-      ListenError   a port of the embedded broker cannot be had
+      ListenError   a port cannot be listened on
 
 Two implementations: `hub.embedded.EmbeddedLink` (the broker in this process: a call, no socket, no copy) and
 `hub.remote.RemoteLink` (an MQTT client of an existing broker).
@@ -29,10 +29,10 @@ class LinkDown(LinkError):
 
 
 class ListenError(LinkError):
-    """The embedded broker cannot listen; `str()` names host and port."""
+    """A port cannot be listened on; `str()` names host and port."""
 
     def __init__(self, host: str, port: int, why: str) -> None:
-        super().__init__(f"cannot listen on {host}:{port} for MQTT ({why}): choose another port or stop what uses it")
+        super().__init__(f"cannot listen on {host}:{port} ({why}): choose another port or stop what uses it")
         self.host, self.port = host, port
 
 

@@ -1,7 +1,7 @@
 """Which stations are online: two sources, one verdict (architecture.md section 5). Pure: messages and time in, effects out.
 
 Rules:
-    a birth, or the first message of a station that never announces itself, makes it online; the later birth is the newer session;
+    a birth, or the first status of a station that never announces itself, makes it online; the later birth is the newer session;
     a goodbye of the current session makes it offline; a will too, at once where the broker knows its connections, else
         after a suspicion: the station is asked to report, and silence for max(will grace, one status interval) decides;
     a goodbye or will of a superseded session is counted and ignored;
@@ -19,9 +19,9 @@ from enum import Enum
 from typing import Final, Literal
 
 from devices.clock import Clock
-from devices.messages import Birth, Offline, Verdict
+from devices.messages import Birth, Offline, SocketRecord, Verdict
 
-__all__ = ["MIN_SILENCE", "AskReport", "Changed", "Effect", "Presence", "PublishVerdict", "State"]
+__all__ = ["MIN_SILENCE", "AskReport", "Changed", "ClearSocket", "Effect", "Presence", "PublishVerdict", "State"]
 
 MIN_SILENCE: Final = 15.0
 """Seconds of silence that are always forgiven, and all that is without an announced interval (contract.md section 7)."""
@@ -48,6 +48,14 @@ class PublishVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class ClearSocket:
+    """Take away the retained record of a socket whose node died."""
+
+    station_id: str
+    peer_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """The verdict changed: tell the browsers."""
 
@@ -62,22 +70,21 @@ class AskReport:
     station_id: str
 
 
-Effect = PublishVerdict | Changed | AskReport
+Effect = PublishVerdict | ClearSocket | Changed | AskReport
 
 
 @dataclass(slots=True)
 class _Station:
     """What is known of one station.
 
-    `session` is the current MQTT session, None when it never announced one; `sockets` are the peer ids that registered it by
-    WebSocket, oldest first; `deadline` is when silence decides, `ask_at` when it is asked before; `told` is what the
-    browsers heard last.
+    `session` is the current MQTT session, None when it never announced one; `sockets` are the WebSockets that speak for it,
+    oldest first; `deadline` is when silence decides, `ask_at` when it is asked before; `told` is what browsers heard last.
     """
 
     state: State = State.OFFLINE
     mqtt: bool = False
     session: str | None = None
-    sockets: dict[str, str] = field(default_factory=dict)
+    sockets: dict[str, SocketRecord] = field(default_factory=dict)
     interval: float | None = None
     announced: bool = False
     last_status: float | None = None
@@ -112,6 +119,7 @@ class Presence:
         self._nid, self._clock, self._owns, self._jitter = nid, clock, owns, jitter
         self._wills_are_final, self._grace = wills_are_final, will_grace
         self._stations: dict[str, _Station] = {}
+        self._station_of: dict[str, str] = {}
         self._timers: list[tuple[float, str]] = []
         self._frozen = False
         self.ignored_wills = 0
@@ -136,6 +144,28 @@ class Presence:
         station = self._stations.get(station_id)
         return next(reversed(station.sockets)) if station and station.sockets else None
 
+    def holder(self, station_id: str) -> str | None:
+        """The user id of the newest WebSocket that speaks for the station."""
+        station = self._stations.get(station_id)
+        return next(reversed(station.sockets.values())).user_id if station and station.sockets else None
+
+    def station_of(self, peer_id: str) -> str | None:
+        """The station that a WebSocket, of whatever node, speaks for."""
+        return self._station_of.get(peer_id)
+
+    def sockets(self) -> list[tuple[str, str, SocketRecord]]:
+        """Every WebSocket of a station: station id, peer id, record."""
+        return [(sid, peer_id, self._stations[sid].sockets[peer_id]) for peer_id, sid in self._station_of.items()]
+
+    def knows(self, station_id: str) -> bool:
+        """Whether the station was ever heard of."""
+        return station_id in self._stations
+
+    def settled(self, station_id: str) -> bool:
+        """Whether the station is plainly there by MQTT: one more message is no news."""
+        station = self._stations.get(station_id)
+        return station is not None and station.mqtt and station.state is State.ONLINE
+
     def state(self, station_id: str) -> State:
         """What the hub thinks; OFFLINE for a station never heard of."""
         station = self._stations.get(station_id)
@@ -149,43 +179,53 @@ class Presence:
     def birth(self, station_id: str, birth: Birth) -> list[Effect]:
         """A station announced itself: this is the newest session."""
         station = self._station(station_id)
-        if birth.via == "websocket" and birth.peer is not None:
-            station.sockets.pop(birth.peer, None)
-            station.sockets[birth.peer] = birth.session_id
-        else:
-            station.mqtt, station.session = True, birth.session_id
-            station.interval, station.announced = birth.status_interval, birth.status_interval is not None
-            station.last_status = None
-            self._extend(station_id, station)
+        station.mqtt, station.session = True, birth.session_id
+        station.interval, station.announced = birth.status_interval, birth.status_interval is not None
+        station.last_status = None
+        self._extend(station_id, station)
         return self._decide(station_id, station, State.ONLINE, "birth")
 
     def heard(self, station_id: str, *, status: bool = False) -> list[Effect]:
-        """Any message of the station itself, neither retained nor a leave: it is alive. The hot path: one lookup if online."""
+        """A message of the station's MQTT side, neither retained nor a leave: it is alive. A status alone brings it online.
+
+        The hot path: one look-up and one comparison for a station that is plainly there.
+        """
         station = self._stations.get(station_id)
-        now = self._clock.monotonic()
-        if station is None:
-            station = self._station(station_id)
+        if not status and (station is None or not (station.mqtt or station.state is State.UNKNOWN)):
+            return []
+        station = station or self._station(station_id)
         if status and not station.announced:
+            now = self._clock.monotonic()
             if station.last_status is not None:
                 # an answer to report-status comes between two regular ones: forget the longer gap only slowly
                 station.interval = max(now - station.last_status, 0.9 * (station.interval or 0.0))
             station.last_status = now
-        if station.sockets and not station.mqtt:
-            return []  # what its socket says is published on the same topics
         station.mqtt = True
         self._extend(station_id, station)
         if station.state is State.ONLINE:
             return []
         return self._decide(station_id, station, State.ONLINE, "status" if status else "message")
 
+    def socket_opened(self, station_id: str, peer_id: str, record: SocketRecord) -> list[Effect]:
+        """A WebSocket speaks for the station; the latest is the newest."""
+        station = self._station(station_id)
+        station.sockets.pop(peer_id, None)
+        station.sockets[peer_id] = record
+        self._station_of[peer_id] = station_id
+        return self._decide(station_id, station, State.ONLINE, "socket")
+
+    def socket_closed(self, station_id: str, peer_id: str) -> list[Effect]:
+        """It does not any more."""
+        station = self._station(station_id)
+        if station.sockets.pop(peer_id, None) is None:
+            return []
+        if self._station_of.get(peer_id) == station_id:  # else it speaks for another by now
+            del self._station_of[peer_id]
+        return self._left(station_id, station, "socket closed")
+
     def offline(self, station_id: str, leave: Offline) -> list[Effect]:
         """A will or a goodbye."""
         station = self._station(station_id)
-        if leave.via == "websocket":
-            if leave.session_id is None or station.sockets.pop(leave.session_id, None) is None:
-                self.ignored_wills += 1
-                return []
-            return self._left(station_id, station, "socket closed")
         if leave.session_id is not None and station.session is not None and leave.session_id != station.session:
             self.ignored_wills += 1
             return []
@@ -205,7 +245,8 @@ class Presence:
         """Another node's verdict, or one kept from before this node's start."""
         station = self._station(station_id)
         if station.verdict is not None and verdict.version <= station.verdict.version:
-            return []
+            older = verdict.nid != self._nid == station.verdict.nid and verdict.version < station.verdict.version
+            return [PublishVerdict(station_id, station.verdict)] if older else []  # somebody wrote over a newer record
         first, station.verdict = station.verdict is None, verdict
         online = verdict.state == "online"
         if retained and self._owns(station_id):
@@ -247,24 +288,13 @@ class Presence:
             if station.verdict is not None and station.verdict.nid == self._nid
         ]
 
-    def sockets_of(self, belongs: Callable[[str], bool]) -> list[tuple[str, str, str]]:
-        """(station id, peer id, session id) of the sockets that `belongs` tells."""
-        return [
-            (station_id, peer_id, session_id)
-            for station_id, station in self._stations.items()
-            for peer_id, session_id in station.sockets.items()
-            if belongs(peer_id)
-        ]
-
     def sockets_gone(self, belongs: Callable[[str], bool]) -> list[Effect]:
         """A node died with its sockets; `belongs` tells its peer ids."""
         effects: list[Effect] = []
-        for station_id, station in self._stations.items():
-            dead = [peer for peer in station.sockets if belongs(peer)]
-            for peer in dead:
-                del station.sockets[peer]
-            if dead:
-                effects += self._left(station_id, station, "node gone")
+        for peer_id, station_id in [item for item in self._station_of.items() if belongs(item[0])]:
+            if self._owns(station_id):
+                effects.append(ClearSocket(station_id, peer_id))
+            effects += self.socket_closed(station_id, peer_id)
         return effects
 
     def tick(self) -> list[Effect]:
@@ -288,7 +318,8 @@ class Presence:
                 continue
             if station.ask_at is not None and station.ask_at <= now:
                 station.ask_at = None
-                effects.append(AskReport(station_id))
+                if self._owns(station_id):
+                    effects.append(AskReport(station_id))
             self._schedule(station_id, station)
         return effects
 
@@ -306,7 +337,7 @@ class Presence:
             station.deadline = station.ask_at = None
         else:
             patience = max(MIN_SILENCE, MISSED_INTERVALS * (station.interval or 0.0))
-            self._set_deadline(station_id, station, patience, ask_in=patience - self._grace)
+            self._set_deadline(station_id, station, patience, ask_in=max(patience / 2, patience - self._grace))
 
     def _doubt(self, station_id: str, station: _Station) -> None:
         """Nobody knows any more: the station is asked, and has time to answer."""
@@ -327,10 +358,19 @@ class Presence:
         if station.timer is None or at < station.timer:
             station.timer = at
             heapq.heappush(self._timers, (at, station_id))
+            if (
+                len(self._timers) > 2 * len(self._stations) + 64
+            ):  # of timers that were moved earlier, the later ones lie about
+                live = [(other.timer, sid) for sid, other in self._stations.items() if other.timer is not None]
+                self._timers = live
+                heapq.heapify(live)
 
     def _left(self, station_id: str, station: _Station, why: str) -> list[Effect]:
         """One way to the station is gone: offline when it was the last."""
-        if station.mqtt or station.sockets:
+        if station.mqtt:
+            return []
+        if station.sockets:
+            station.state = State.ONLINE
             return []
         station.deadline = station.ask_at = None
         effects = self._decide(station_id, station, State.OFFLINE, why)
@@ -347,7 +387,7 @@ class Presence:
             return []
         station.state = state
         before = station.verdict
-        session = next(reversed(station.sockets.values())) if station.sockets else station.session
+        session = next(reversed(station.sockets.values())).session_id if station.sockets else station.session
         same = before is not None and before.state == state.value
         if same and before is not None and (before.session_id == session or state is State.OFFLINE):
             return []

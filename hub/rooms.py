@@ -15,7 +15,9 @@ from devices.clock import Clock
 from devices.messages import MemberRecord, RoomRecord
 
 __all__ = [
+    "MAX_ROOMS",
     "MAX_ROOMS_OF_PEER",
+    "STATION_PEER",
     "Effect",
     "Joined",
     "Left",
@@ -27,6 +29,9 @@ __all__ = [
 ]
 
 MAX_ROOMS_OF_PEER: Final = 100
+MAX_ROOMS: Final = 20_000
+STATION_PEER: Final = "station:"
+"""A station that is a peer by MQTT is `station:{sid}`; the node that owns the station holds it."""
 MAX_INVITES_OF_ROOM: Final = 1_000
 
 
@@ -35,7 +40,7 @@ class NoSuchRoom(LookupError):
 
 
 class TooMany(Exception):
-    """The peer is in as many rooms as one peer may be in."""
+    """The peer is in as many rooms as one may be in, or there are as many as there may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,7 @@ class Rooms:
 
     Args:
         nid: the own node.
-        owns: whether the own node writes for a room id.
+        owns: whether the own node writes for a room or station id.
         new_id: gives room ids, `[0-9a-z]{8}`.
         empty_after: seconds that an empty room is kept.
     """
@@ -156,9 +161,11 @@ class Rooms:
         """A new room; its creator is a member.
 
         Raises:
-            TooMany: the creator is in too many rooms already.
+            TooMany: the creator is in too many rooms already, or there are too many.
         """
         self._check_room_for(creator)
+        if len(self._rooms) >= MAX_ROOMS:
+            raise TooMany(creator)
         room_id = self._new_id()
         while room_id in self._rooms:
             room_id = self._new_id()
@@ -228,7 +235,7 @@ class Rooms:
         """A member's record was written or cleared, by this node or another."""
         room = self._rooms.get(room_id)
         mine = room is not None and peer_id in room.members and room.members[peer_id].nid == self._nid
-        if mine or (record is not None and record.nid == self._nid):
+        if (mine and self._holds(peer_id)) or (record is not None and record.nid == self._nid):
             return []  # the echo of an own record; what this node holds is known here first
         if record is None:
             return [Left(room_id, peer_id)] if self._remove(room_id, peer_id) else []
@@ -236,15 +243,42 @@ class Rooms:
             # the member's record overtook the room's
             self._rooms[room_id] = _Room(RoomRecord(nid="", created_at=record.joined_at))
         elif peer_id in room.members:
+            room.members[peer_id] = record
             return []
         self._add(room_id, peer_id, record)
         return [Joined(room_id, peer_id)]
 
-    def drop_node(self, nid: str) -> list[Effect]:
-        """A node died: its peers are in no room any more. Every node tells its own; the owner of a room clears the records."""
+    def foreign(self) -> list[tuple[str, str | None]]:
+        """What others wrote: (room id, None) for rooms that nobody of this node is in, (room id, peer id) for members."""
+        found: list[tuple[str, str | None]] = []
+        for room_id, room in self._rooms.items():
+            others = [(room_id, pid) for pid, member in room.members.items() if member.nid != self._nid]
+            found += others
+            if len(others) == len(room.members) and room.record.nid != self._nid:
+                found.append((room_id, None))
+        return found
+
+    def nodes(self) -> set[str]:
+        """The nodes whose peers are in some room."""
+        return {member.nid for room in self._rooms.values() for member in room.members.values()}
+
+    def adopt(self) -> list[Effect]:
+        """The set of nodes changed: stations on MQTT that this node owns now are held by it, wherever they are members."""
         effects: list[Effect] = []
         for room_id, room in self._rooms.items():
-            for peer_id in [pid for pid, member in room.members.items() if member.nid == nid]:
+            for peer_id, member in room.members.items():
+                if peer_id.startswith(STATION_PEER) and member.nid != self._nid and self._holds(peer_id):
+                    record = MemberRecord(nid=self._nid, joined_at=member.joined_at)
+                    room.members[peer_id] = record
+                    effects.append(PublishMember(room_id, peer_id, record))
+        return effects
+
+    def drop_node(self, nid: str) -> list[Effect]:
+        """A node died: its sockets are in no room any more. Every node tells its own; the owner of a room clears the records."""
+        effects: list[Effect] = []
+        for room_id, room in self._rooms.items():
+            lost = [pid for pid, m in room.members.items() if m.nid == nid and not pid.startswith(STATION_PEER)]
+            for peer_id in lost:
                 self._remove(room_id, peer_id)
                 effects.append(Left(room_id, peer_id))
                 if self._owns(room_id):
@@ -274,6 +308,10 @@ class Rooms:
         return [PublishRoom(room_id, None) for room_id in old]
 
     # ---- inside
+
+    def _holds(self, peer_id: str) -> bool:
+        """Whether a member that is recorded as this node's still is: a station on MQTT follows its owner."""
+        return not peer_id.startswith(STATION_PEER) or self._owns(peer_id.removeprefix(STATION_PEER))
 
     def _room(self, room_id: str) -> _Room:
         room = self._rooms.get(room_id)

@@ -17,20 +17,21 @@ import uvicorn
 from bridge.connection import Settings as WebSocketSettings
 from bridge.connection import protocol_class
 from bridge.door import Handshake
-from bridge.gateway import Gateway
+from bridge.gateway import FLUSH, Gateway
 from bridge.http.app import create_app
-from bridge.monitor import Monitor
+from bridge.monitor import INTERVAL, Monitor
 from bridge.native import NativeDoor
 from devices import topics
 from devices.clock import SystemClock
+from devices.topics import ALL_LIVE, ALL_STATIONS
 from hub.auth import Tokens
 from hub.config import Settings, secret
 from hub.embedded import EmbeddedLink
 from hub.intake import Intake
-from hub.link import ListenError
+from hub.link import LinkError, ListenError
 from hub.nodes import new_node_id
 from hub.remote import RemoteLink
-from hub.services import Services
+from hub.services import TICK, Services
 
 __all__ = ["Hub", "serve"]
 
@@ -38,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 STOP_WITHIN: Final = 5.0
 """Seconds from SIGTERM to the end (contract.md section 7)."""
+SYNC_WITHIN: Final = 10.0
+"""Seconds for the broker to deliver everything that it kept."""
 
 
 class _Server(uvicorn.Server):
@@ -86,7 +89,7 @@ class Hub:
         try:
             await self._start_link()
             self._start_services()
-            await asyncio.wait_for(self.services.synced(), STOP_WITHIN)
+            await self._synchronize()
             await self._start_http(listener)
         except BaseException:
             listener.close()
@@ -134,12 +137,22 @@ class Hub:
         self.monitor = Monitor(self.gateway)
         self.services.start(self.gateway)
         Intake(self.services).subscribe()
-        for name, work in (
-            ("services", self.services.run()),
-            ("batches", self.gateway.run()),
-            ("monitor", self.monitor.run()),
+        for seconds, work in (
+            (TICK, self.services.tick),
+            (FLUSH, self.gateway.flush),
+            (INTERVAL, self.monitor.tell),
         ):
-            self._tasks.append(asyncio.create_task(work, name=name))
+            self._tasks.append(asyncio.create_task(_every(seconds, work), name=work.__qualname__))
+
+    async def _synchronize(self) -> None:
+        try:
+            async with asyncio.timeout(SYNC_WITHIN):
+                await self.services.has_synced.wait()
+        except TimeoutError:
+            raise LinkError(
+                f"the broker did not deliver the hub's own message within {SYNC_WITHIN:.0f} s:"
+                f" allow the hub to publish and subscribe {ALL_STATIONS}, {ALL_LIVE} and {topics.PEER.filter()}"
+            ) from None
 
     async def _start_http(self, listener: socket.socket) -> None:
         gateway, monitor = self.gateway, self.monitor
@@ -172,6 +185,7 @@ class Hub:
         await self._server.accepting.wait()
 
     async def _stop(self) -> None:
+        self.services.stop()  # while those who wait can still be told
         self._server.should_exit = True
         await self._serving
         await self._stop_parts()
@@ -182,7 +196,6 @@ class Hub:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if hasattr(self, "gateway"):
             self.gateway.stop()
-            self.services.stop()
         if hasattr(self, "link"):
             await self.link.stop()
 
@@ -201,6 +214,19 @@ class Hub:
             "mqtt": f"mqtt://{host}:{mqtt}" if mqtt else None,
             "mqttWs": f"ws://{host}:{ws}/mqtt" if ws else None,
         }
+
+
+async def _every(seconds: float, work: Callable[[], None]) -> None:
+    """Calls `work` at an interval, until cancelled; what goes wrong once is logged and does not end it."""
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while True:
+        due = max(due + seconds, loop.time())
+        await asyncio.sleep(due - loop.time())
+        try:
+            work()
+        except Exception as error:
+            log.error("background work failed", work=work.__qualname__, exc_info=error)
 
 
 def _listen(host: str, port: int) -> socket.socket:

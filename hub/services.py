@@ -18,16 +18,16 @@ from pydantic import BaseModel
 from devices import topics
 from devices.clock import Clock
 from devices.messages import (
-    Birth,
     Command,
     MessageError,
     NodeRecord,
-    Offline,
     PeerPush,
     RoomAction,
     Signal,
+    SocketRecord,
     StreamResponse,
     encode,
+    relayed,
 )
 from hub import presence, rooms, sessions
 from hub.auth import user_key
@@ -36,14 +36,14 @@ from hub.link import Link, LinkDown
 from hub.nodes import BEAT, Nodes, new_node_id, node_of
 from hub.status import StatusBoard
 
-__all__ = ["STATION_PEER", "SYNC", "Counters", "Listener", "Services"]
+__all__ = ["MAX_STATIONS", "SYNC", "Counters", "Listener", "Services"]
 
 log = structlog.get_logger(__name__)
 
-STATION_PEER: Final = "station:"
-"""A station that is a peer by MQTT is `station:{sid}`."""
 ANSWER_WINDOW: Final = 10.0
 """Seconds in which a status counts as the answer to a request."""
+MAX_STATIONS: Final = 100_000
+"""Station ids that one node keeps; messages of more are counted and dropped."""
 SYNC: Final = "sync"
 """The event of the message that a node sends to itself to know that it has read everything."""
 TICK: Final = 0.25
@@ -131,6 +131,7 @@ class Services:
         self._waiting: dict[str, asyncio.Future[Outcome]] = {}
         self._asked: dict[str, dict[str, float]] = {}
         self._beats, self._next_beat = 0, 0.0
+        self._strangers: set[str] = set()
         self._stopped = False
 
     # ---- life
@@ -142,20 +143,17 @@ class Services:
         if self.link.connected:
             self._on_connection(True)
 
-    async def synced(self) -> None:
-        """Returns once every record that the broker kept has been read.
-
-        A broker answers one connection in order: what it kept comes before a message published after subscribing.
-        """
-        probe = PeerPush(id=secrets.token_hex(8), event=SYNC)
-        self.link.publish(topics.PEER(self.nid, self.nid), encode(probe))
-        await self.has_synced.wait()
-
-    async def run(self) -> None:
-        """Lets time pass, until cancelled."""
-        while True:
-            await asyncio.sleep(TICK)
-            self.tick()
+    def synchronized(self) -> None:
+        """Everything that the broker kept has been read; after a lost link, write again what it may have forgotten."""
+        if self.has_synced.is_set():
+            log.info("broker connected again", node=self.nid)
+            self.change_presence(self.presence.republish())
+            for station_id, peer_id, record in self.presence.sockets():
+                if self.holds(peer_id):
+                    self.publish(topics.LIVE_SOCKET(station_id, peer_id), record, retain=True)
+            self.change_rooms(self.rooms.republish())
+            self.change_sessions(self.sessions.republish())
+        self.has_synced.set()
 
     def tick(self) -> None:
         """Looks at all deadlines."""
@@ -176,6 +174,8 @@ class Services:
         for nid in self.nodes.silent():
             self.publish(topics.LIVE_NODE(nid), None, retain=True)
             self._node_gone(nid)
+        self._drop_strangers()
+        self.change_rooms(self.rooms.adopt())
         self.change_rooms(self.rooms.tick())
         self.streams.tick()
         for station_id, asked in list(self._asked.items()):
@@ -184,6 +184,14 @@ class Services:
                 self._asked[station_id] = live
             else:
                 del self._asked[station_id]
+
+    def _drop_strangers(self) -> None:
+        """What a node left behind that died before this one knew it: gone when no such node shows itself between two beats."""
+        known = self.rooms.nodes() | {node_of(peer_id) for _, peer_id, _ in self.presence.sockets()}
+        strangers = known - self.nodes.alive
+        for nid in strangers & self._strangers:
+            self._node_gone(nid)
+        self._strangers = strangers
 
     def stop(self) -> None:
         """Answers commands that wait, takes the own record away."""
@@ -200,17 +208,9 @@ class Services:
             log.warning("broker out of reach: presence stands still, station events are answered UNAVAILABLE")
             self.presence.link_down()
             return
-        if self.has_synced.is_set():
-            log.info("broker connected again", node=self.nid)
         self.nodes.refresh()
         self._next_beat = 0.0
         self.presence.resync(link_was_lost=True)
-        # the broker may have forgotten, and the others took this node for dead
-        self.change_presence(self.presence.republish())
-        for station_id, peer_id, session_id in self.presence.sockets_of(self.holds):
-            self.publish(topics.STATION_ONLINE(station_id), _socket_birth(session_id, peer_id))
-        self.change_rooms(self.rooms.republish())
-        self.change_sessions(self.sessions.republish())
 
     # ---- other nodes
 
@@ -222,6 +222,7 @@ class Services:
         """A node wrote its record."""
         if self.nodes.heard(nid):
             self.presence.resync(link_was_lost=False)
+            self.change_rooms(self.rooms.adopt())
 
     def node_cleared(self, nid: str) -> None:
         """A node's record is gone."""
@@ -235,6 +236,7 @@ class Services:
         self.change_presence(self.presence.sockets_gone(lambda peer_id: node_of(peer_id) == nid))
         self.change_rooms(self.rooms.drop_node(nid))
         self.presence.resync(link_was_lost=False)
+        self.change_rooms(self.rooms.adopt())
 
     def push_away(self, peer_id: str, push: PeerPush) -> None:
         """Sends an event to a peer of another node. Raises LinkDown."""
@@ -248,12 +250,12 @@ class Services:
             raise LinkDown("the broker is out of reach")
 
     def say(self, topic: topics.Topic, station_id: str, message: BaseModel) -> None:
-        """Publishes what a station or the hub says on one of the station's topics. Raises LinkDown."""
+        """Publishes on one of the station's topics. Raises LinkDown."""
         self.link.publish(topic(station_id), encode(message))
 
-    def say_status(self, station_id: str, status: bytes) -> None:
-        """Publishes a status that came over a WebSocket. Raises LinkDown."""
-        self.link.publish(topics.STATION_STATUS(station_id), status, qos=0)
+    def relay(self, topic: topics.Topic, station_id: str, message: bytes, *, qos: int = 1) -> None:
+        """Publishes, as the station would, what it said on a WebSocket: a JSON object. Raises LinkDown."""
+        self.link.publish(topic(station_id), relayed(message), qos=qos)
 
     def send(self, station_id: str, command: Command) -> None:
         """Publishes a command to a station on MQTT. Raises LinkDown."""
@@ -314,7 +316,7 @@ class Services:
             expires_at=self.clock.wall_ms() + ttl,
             ttl_ms=ttl,
         )
-        self.commands.open(command_id, station_id, timeout)
+        self.commands.open(command_id, station_id, requester_id, timeout)
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[command_id] = future
 
@@ -336,32 +338,35 @@ class Services:
         if outcome and future and not future.done():
             future.set_result(outcome)
 
-    def station_registered(self, station_id: str, peer_id: str, session_id: str | None) -> None:
+    def station_registered(self, station_id: str, peer_id: str, record: SocketRecord) -> None:
         """A socket of this node speaks for the station from now on. Raises LinkDown."""
-        birth = _socket_birth(session_id or peer_id, peer_id)
-        self.say(topics.STATION_ONLINE, station_id, birth)
-        self.change_presence(self.presence.birth(station_id, birth))
+        self.link.publish(topics.LIVE_SOCKET(station_id, peer_id), encode(record), retain=True)
+        self.change_presence(self.presence.socket_opened(station_id, peer_id, record))
 
     def station_unregistered(self, station_id: str, peer_id: str) -> None:
         """That socket is closed, or speaks for another station."""
-        leave = Offline(station_id=station_id, session_id=peer_id, via="websocket")
         # while the link is down the others learn it from this node's will
-        self.publish(topics.STATION_OFFLINE(station_id), leave)
-        self.change_presence(self.presence.offline(station_id, leave))
+        self.publish(topics.LIVE_SOCKET(station_id, peer_id), None, retain=True)
+        self.change_presence(self.presence.socket_closed(station_id, peer_id))
 
     def station_room(self, station_id: str, action: RoomAction) -> None:
-        """A station on MQTT enters or leaves a room. Raises MessageError when it was not invited."""
-        peer_id = STATION_PEER + station_id
+        """A station on MQTT enters or leaves a room. Raises MessageError when it was not invited, or is in too many."""
+        peer_id = rooms.STATION_PEER + station_id
         if action.action == "leave":
             self.change_rooms(self.rooms.leave(action.room_id, peer_id))
         elif self.rooms.invited(station_id, action.room_id):
-            self.change_rooms(self.rooms.join(action.room_id, peer_id))
+            try:
+                self.change_rooms(self.rooms.join(action.room_id, peer_id))
+            except rooms.TooMany:
+                raise MessageError("roomId: the station is in too many rooms") from None
         else:
             raise MessageError("roomId: the station was not invited")
 
     def peer_gone(self, peer_id: str) -> None:
         """A socket of this node is closed."""
         self.streams.drop(peer_id)
+        for command_id in self.commands.of_peer(peer_id):
+            self._waiting[command_id].cancel()
         self.change_rooms(self.rooms.leave_all(peer_id))
 
     # ---- what the machines decided
@@ -372,10 +377,12 @@ class Services:
             match effect:
                 case presence.PublishVerdict(station_id, verdict):
                     self.publish(topics.LIVE_STATION(station_id), verdict, retain=True)
+                case presence.ClearSocket(station_id, peer_id):
+                    self.publish(topics.LIVE_SOCKET(station_id, peer_id), None, retain=True)
                 case presence.Changed(station_id, online):
                     self.listener.station_changed(station_id, online)
                     if not online and self.nodes.owns(station_id):
-                        self.change_rooms(self.rooms.leave_all(STATION_PEER + station_id))
+                        self.change_rooms(self.rooms.leave_all(rooms.STATION_PEER + station_id))
                 case presence.AskReport(station_id):
                     self.publish(topics.STATION_CMD(station_id), Command(type="report-status", requester_id="hub"))
 
@@ -399,10 +406,6 @@ class Services:
                 self.publish(topics.LIVE_USER(user_key(effect.user_id)), effect.record, retain=True)
             else:
                 self.listener.kicked(effect.user_id, effect.session_id)
-
-
-def _socket_birth(session_id: str, peer_id: str) -> Birth:
-    return Birth(session_id=session_id, via="websocket", peer=peer_id)
 
 
 def _new_room_id() -> str:

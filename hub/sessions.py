@@ -71,7 +71,8 @@ class Sessions:
         """A record was written, by this node or another."""
         known = self._newest.get(user_id)
         if known is not None and _age(record) <= _age(known):
-            return []
+            # somebody wrote over a newer record
+            return [PublishUser(user_id, known)] if _age(record) < _age(known) else []
         self._newest[user_id] = record
         return [Kick(user_id, record.session_id)]
 

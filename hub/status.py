@@ -46,6 +46,7 @@ def read_status(station_id: str, raw: bytes, arrived_ms: int, counters: Counters
         MessageError: not JSON, not an object, too large, or fields of the wrong type.
     """
     value = load(raw)
+    value.pop("hubRelay", None)
     value["stationId"] = station_id
     if value.get("updatedAt") is None:
         value["updatedAt"] = arrived_ms
@@ -75,13 +76,7 @@ class StatusBoard:
         self.counters = Counters()
         self._raw: dict[str, tuple[bytes, int]] = {}
         self._json: dict[str, bytes] = {}
-        self._written: dict[str, int] = {}
-        self._round = 0
-
-    @property
-    def round(self) -> int:
-        """The number of the last flush."""
-        return self._round
+        self._new: dict[str, None] = {}
 
     def __len__(self) -> int:
         """How many stations have ever sent a status."""
@@ -106,32 +101,31 @@ class StatusBoard:
             self.counters.invalid += 1
             return None
         self._json[station_id] = encoded
-        self._written[station_id] = self._round + 1
+        self._new[station_id] = None
         return encoded
 
-    def flush(self, watched: Collection[str] | None) -> dict[str, bytes]:
+    def flush(self, watched: Collection[str] | None) -> list[str]:
         """Ends a window.
 
         Args:
-            watched: the stations that some browser watches; None: all.
+            watched: the stations that some browser watches; None: all. The others keep waiting, unparsed.
 
         Returns:
-            the JSON of each station that is new since the last flush, of those watched.
+            the ids of the stations whose JSON is new since the last flush.
         """
-        ids = list(self._raw) if watched is None else [sid for sid in watched if sid in self._raw]
-        for station_id in ids:
-            self.read(station_id)
-        self._round += 1
-        return {sid: self._json[sid] for sid, at in self._written.items() if at == self._round}
+        self._read_all(watched)
+        new, self._new = list(self._new), {}
+        return new
 
-    def since(self, seen: int, watched: Collection[str] | None) -> list[bytes]:
-        """The newest JSON of the stations watched that changed after flush number `seen`; 0: all there is."""
-        if watched is None:
-            return [self._json[sid] for sid, at in self._written.items() if at > seen]
-        return [self._json[sid] for sid in watched if self._written.get(sid, -1) > seen]
+    def known(self, watched: Collection[str] | None) -> list[str]:
+        """The ids of the stations watched (None: all) that have JSON, what waits for the flush included."""
+        self._read_all(watched)
+        return list(self._json) if watched is None else [sid for sid in watched if sid in self._json]
 
-    def latest(self, watched: Collection[str] | None) -> list[bytes]:
-        """The newest JSON of each station watched (None: all), those waiting for the flush included."""
+    def json(self, station_id: str) -> bytes:
+        """The newest JSON of a station that `flush` or `known` named."""
+        return self._json[station_id]
+
+    def _read_all(self, watched: Collection[str] | None) -> None:
         for station_id in list(self._raw) if watched is None else [sid for sid in watched if sid in self._raw]:
             self.read(station_id)
-        return self.since(-1, watched)

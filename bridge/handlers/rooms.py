@@ -13,8 +13,7 @@ from bridge.errors import (
 from bridge.gateway import Gateway
 from bridge.payloads import Answer, Candidate, Exists, Joined, Nothing, Offer, Pong, RoomId
 from bridge.peer import Peer
-from hub.rooms import NoSuchRoom, TooMany
-from hub.services import STATION_PEER
+from hub.rooms import STATION_PEER, NoSuchRoom, TooMany
 
 __all__ = ["answer", "check_room", "create_room", "ice_candidate", "join_room", "leave_room", "offer", "ping"]
 
@@ -77,16 +76,17 @@ def _relay(gateway: Gateway, sender: str, to: str, event: str, content: Any) -> 
     rooms = gateway.services.rooms
     target = _peer_of(gateway, to)
     if target is not None:
-        if not gateway.acquainted(sender, target):
+        if gateway.acquainted(sender, target):
+            gateway.signal(target, sender, event, content)
+        elif event != ICE:  # candidates trickle on for a while after a peer has left
             raise EventError(*PEER_STRANGER)
-        gateway.signal(target, sender, event, content)
     elif rooms.exists(to):
         if not rooms.in_room(sender, to):
             raise EventError(*PEER_STRANGER)
         for member in rooms.members(to):
             if member != sender:
                 gateway.signal(member, sender, event, content, room_id=to)
-    elif event != ICE:  # candidates trickle on for a while after a peer has left
+    elif event != ICE:
         raise EventError(*PEER_NOT_FOUND)
 
 

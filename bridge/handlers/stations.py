@@ -38,8 +38,9 @@ from bridge.payloads import (
 )
 from bridge.peer import Peer
 from devices import topics
-from devices.messages import Call, Command, CommandReply, Status, StreamResponse
+from devices.messages import Call, Command, CommandReply, SocketRecord, Status, StreamResponse, encode
 from hub.commands import Outcome
+from hub.link import LinkDown
 
 __all__ = [
     "call_center",
@@ -65,13 +66,18 @@ def register(gateway: Gateway, peer: Peer, data: Register) -> StationOnly:
         raise EventError(*FORBIDDEN_STATION)
     if identity.type == "station" and not identity.speaks_for(station_id):
         raise EventError(*FORBIDDEN_STATION)
-    holder = gateway.peers.get(gateway.services.presence.socket(station_id) or "")
-    if holder is not None and holder.identity.user_id != identity.user_id:
+    if gateway.services.presence.holder(station_id) not in (None, identity.user_id):
         raise EventError(*STATION_TAKEN)
-    gateway.services.station_registered(station_id, peer.peer_id, data.session_id)
-    if peer.station_id not in (None, station_id):
-        gateway.services.station_unregistered(peer.station_id or "", peer.peer_id)
-    peer.station_id = station_id
+    record = SocketRecord(session_id=data.session_id or peer.peer_id, user_id=identity.user_id)
+    # before anybody is told: from now on it is a station, which fleet pushes do not go to
+    before, peer.station_id = peer.station_id, station_id
+    try:
+        gateway.services.station_registered(station_id, peer.peer_id, record)
+    except LinkDown:
+        peer.station_id = before
+        raise
+    if before not in (None, station_id):
+        gateway.services.station_unregistered(before or "", peer.peer_id)
     return StationOnly(station_id=station_id)
 
 
@@ -92,7 +98,8 @@ def call_center(gateway: Gateway, peer: Peer, data: StationOnly) -> None:
     if data.station_id != peer.station_id:
         unregistered = peer.identity.speaks_for(data.station_id)
         raise EventError(*(STATION_NOT_REGISTERED if unregistered else FORBIDDEN_STATION))
-    gateway.services.say(topics.STATION_CALL, data.station_id, Call(timestamp=gateway.services.clock.wall_ms()))
+    call = Call(timestamp=gateway.services.clock.wall_ms())
+    gateway.services.relay(topics.STATION_CALL, data.station_id, encode(call))
 
 
 def request_stream(gateway: Gateway, peer: Peer, data: StreamRequest) -> RequestSent:
@@ -105,7 +112,7 @@ def request_stream(gateway: Gateway, peer: Peer, data: StreamRequest) -> Request
 
 
 def stream_response(gateway: Gateway, peer: Peer, data: StreamResponse) -> None:
-    gateway.services.say(topics.STATION_STREAM, _registered(peer), data)
+    gateway.services.relay(topics.STATION_STREAM, _registered(peer), encode(data))
 
 
 def request_status(gateway: Gateway, peer: Peer, data: StationOnly) -> Via:
@@ -123,7 +130,7 @@ def status_update(gateway: Gateway, peer: Peer, data: Status) -> None:
         status = orjson.dumps(data.model_dump(by_alias=True, exclude_unset=True))
     except TypeError:  # orjson's own error is a TypeError
         raise invalid("data: nested too deep") from None
-    gateway.services.say_status(station_id, status)
+    gateway.services.relay(topics.STATION_STATUS, station_id, status, qos=0)
 
 
 def command(gateway: Gateway, peer: Peer, data: CommandRequest) -> Awaitable[CommandDone]:
@@ -161,7 +168,7 @@ async def _done(command_id: str, waiting: asyncio.Future[Outcome]) -> CommandDon
 
 
 def command_reply(gateway: Gateway, peer: Peer, data: CommandReply) -> None:
-    gateway.services.say(topics.STATION_REPLY, _registered(peer), data)
+    gateway.services.relay(topics.STATION_REPLY, _registered(peer), encode(data))
 
 
 def watch(gateway: Gateway, peer: Peer, data: Watch) -> Watching:
@@ -178,6 +185,7 @@ def unwatch(gateway: Gateway, peer: Peer, data: Unwatch) -> Watching:
     # of "all", those known now are meant: a set with exceptions would have to be matched on every flush
     watched = gateway.services.presence.ids() if peer.watch is None else peer.watch
     peer.watch = frozenset(watched) - frozenset(data.stations)
+    peer.pending = {station_id: None for station_id in peer.pending if station_id in peer.watch}
     return Watching(watching=len(peer.watch))
 
 

@@ -1,8 +1,9 @@
 """`/rooms` (contract.md section 5)."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException
 
 from bridge.http.identity import GatewayOf, Viewer
+from hub.rooms import TooMany
 
 __all__ = ["router"]
 
@@ -12,7 +13,10 @@ router = APIRouter(prefix="/rooms", tags=["rooms"])
 @router.post("", status_code=201)
 async def create(gateway: GatewayOf, _: Viewer) -> dict[str, str]:
     """Makes an empty room; it is forgotten if nobody comes."""
-    room_id, effects = gateway.services.rooms.create()
+    try:
+        room_id, effects = gateway.services.rooms.create()
+    except TooMany:
+        raise HTTPException(429, "Too many rooms", {"Retry-After": "60"}) from None
     gateway.services.change_rooms(effects)
     return {"roomId": room_id}
 

@@ -52,8 +52,15 @@ class Access:
         self._tokens, self._anonymous, self._clock = tokens, anonymous, clock
         self._next: dict[str, float] = {}
 
-    def connect(self, username: str | None, password: str | None, will_topic: str | None) -> Identity | None:
-        """The identity of a client, or None when it may not connect. `will_topic` None: it has no will."""
+    def connect(
+        self, username: str | None, password: str | None, will_topic: str | None, owner: Identity | None = None
+    ) -> Identity | None:
+        """The identity of a client, or None when it may not connect.
+
+        Args:
+            will_topic: None: it has no will.
+            owner: of the kept session that it would continue.
+        """
         try:
             identity = ANONYMOUS if self._anonymous and not password else self._tokens.verify(password)
         except TokenRefused:
@@ -63,6 +70,8 @@ class Access:
                 why = "the token is not that station's, nor a service's"
             elif will_topic is not None and not may_publish(identity, will_topic):
                 why = "its will is for a topic it may not publish to"
+            elif owner is not None and owner.user_id != identity.user_id:
+                why = "its client id belongs to a session of another"
             else:
                 return identity
         self.denied.connects += 1
@@ -110,7 +119,9 @@ class TokenAuth(BaseAuthPlugin):  # type: ignore[misc]  # amqtt ships no types
     async def authenticate(self, *, session: Session) -> bool:
         """Decides, and keeps the identity in the session."""
         will_topic = (session.will_topic or "") if session.will_flag else None
-        identity = self.config.access.connect(session.username, session.password, will_topic)
+        # amqtt keeps sessions by client id alone: a kept one comes with the queue and subscriptions of its owner
+        owner = session.attributes.get(IDENTITY)
+        identity = self.config.access.connect(session.username, session.password, will_topic, owner)
         if identity is None:
             # amqtt has put this will into the kept session of whoever owns the client id: it must not be published there
             session.will_flag = False

@@ -20,14 +20,16 @@ __all__ = ["Bench", "FakePeer", "FakeWire", "identity"]
 class FakeWire:
     """Keeps frames; `buffered` is what the test says the reader left unread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, reads: bool = True) -> None:
         self.frames: list[bytes] = []
         self.buffered = 0
+        self._reads = reads
         self.closed: tuple[int, str] | None = None
 
     def send_frame(self, frame: bytes) -> None:
         if self.closed is None:
             self.frames.append(frame)
+            self.buffered += 0 if self._reads else len(frame)
 
     def send_text(self, text: bytes) -> None:
         self.send_frame(text)
@@ -72,12 +74,16 @@ class Bench:
         self.gateway = Gateway(self.services, self.tokens, **options)
         self.services.start(self.gateway)
         Intake(self.services).subscribe()
+        assert not self.services.has_synced.is_set()
         self.link.settle()
+        assert self.services.has_synced.is_set()
 
-    def join(self, who: Identity | None = None) -> FakePeer:
+    def join(self, who: Identity | None = None, *, reads: bool = True) -> FakePeer:
         """A peer connects."""
         bucket = TokenBucket(self.gateway.event_rate, self.gateway.event_burst)
-        peer = FakePeer(self.gateway.new_peer_id(), who or identity(), FakeWire(), bucket, self.clock.monotonic)
+        peer = FakePeer(
+            self.gateway.new_peer_id(), who or identity(), FakeWire(reads=reads), bucket, self.clock.monotonic
+        )
         self.gateway.connect(peer)
         return peer
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bridge.errors import EventError
 from hub.nodes import BEAT, NODE_TIMEOUT
 from tests.bridge.fakes import Bench, identity
 from tests.fakes import FakeBroker, FakeClock
@@ -141,6 +142,78 @@ def test_kick_across_nodes(cluster: Cluster) -> None:
     cluster.there.gateway.authenticate(cluster.here.tokens.mint_user("u1"))
     cluster.broker.settle()
     assert old.wire.closed == (4403, "NEW_LOGIN")
+
+
+def test_a_later_node_knows_ws_stations(cluster: Cluster) -> None:
+    """A node that starts later reaches a socket on another, and does not take its silence for absence."""
+    station, browser = cluster.here.join(identity(station="ws-1")), cluster.here.join()
+    cluster.here.call(station, "station-register", {"stationId": "ws-1"})
+    browser.take()
+    late = Bench(nid="cccccccc", broker=cluster.broker, clock=cluster.clock)
+    asker = late.join(identity("u3"))
+    assert late.call(asker, "station-request-status", {"stationId": "ws-1"}) == {"via": "websocket"}
+    assert [event for event, _ in station.take()] == ["cmd-report-status"]
+    taker = late.join(identity("thief", "admin"))
+    with pytest.raises(EventError, match="STATION_ALREADY_REGISTERED"):
+        late.call(taker, "station-register", {"stationId": "ws-1"})
+    for _ in range(60):
+        cluster.clock.forward(1)
+        for bench in (late, cluster.here, cluster.there):
+            bench.services.tick()
+        cluster.broker.settle()
+    assert late.services.presence.online_ids() == ["ws-1"]
+    assert browser.take() == []
+
+
+def test_signaling_with_a_ws_station_on_the_other_node(cluster: Cluster) -> None:
+    """A stream request makes its two sides acquainted, whichever nodes they are on."""
+    station, browser = cluster.there.join(identity(station="ws-1")), cluster.here.join()
+    cluster.there.call(station, "station-register", {"stationId": "ws-1"})
+    with pytest.raises(EventError, match="FORBIDDEN"):
+        cluster.here.call(browser, "offer", {"to": station.peer_id, "offer": {"sdp": "v=0"}})
+    cluster.here.call(browser, "station-cmd-request-stream", {"stationId": "ws-1", "cameraId": "c"})
+    station.take()
+    cluster.there.call(station, "offer", {"to": browser.peer_id, "offer": {"sdp": "v=0"}})
+    assert ("offer", {"from": station.peer_id, "offer": {"sdp": "v=0"}}) in browser.take()
+    cluster.here.call(browser, "ice-candidate", {"to": station.peer_id, "candidate": {"candidate": "c"}})
+    assert [event for event, _ in station.take()] == ["ice-candidate"]
+
+
+def test_what_happened_while_a_node_was_cut_off(cluster: Cluster) -> None:
+    """A member who left, and a socket that closed, while the link was down, are not there when it is back."""
+    browser, theirs = cluster.here.join(), cluster.there.join(identity("u2"))
+    station = cluster.there.join(identity(station="ws-1"))
+    cluster.there.call(station, "station-register", {"stationId": "ws-1"})
+    room_id = cluster.here.call(browser, "create-room")["roomId"]
+    cluster.there.call(theirs, "join-room", {"roomId": room_id})
+    browser.take()
+    cluster.here.link.down()
+    cluster.there.gateway.disconnect(theirs)
+    cluster.there.gateway.disconnect(station)
+    cluster.broker.settle()
+    cluster.here.link.up()
+    cluster.broker.settle()
+    assert cluster.here.services.rooms.members(room_id) == [browser.peer_id]
+    assert ("peer-disconnected", {"peerId": theirs.peer_id}) in browser.take()
+    assert cluster.here.services.presence.sockets() == []
+
+
+def test_what_a_crashed_node_left_behind(cluster: Cluster) -> None:
+    """Records of a node that died before this one started are cleared when no such node shows itself."""
+    theirs, station = cluster.there.join(identity("u2")), cluster.there.join(identity(station="ws-1"))
+    room_id = cluster.there.call(theirs, "create-room")["roomId"]
+    cluster.there.call(station, "station-register", {"stationId": "ws-1"})
+    cluster.broker.links.clear()
+    del cluster.broker.retained[f"live/nodes/{NODES[0]}"], cluster.broker.retained[f"live/nodes/{NODES[1]}"]
+    late = Bench(nid="cccccccc", broker=cluster.broker, clock=cluster.clock)
+    assert late.services.rooms.members(room_id) == [theirs.peer_id]
+    for _ in range(8):
+        cluster.clock.forward(BEAT)
+        late.services.tick()
+        late.link.settle()
+    assert late.services.rooms.members(room_id) == []
+    assert late.services.presence.online_ids() == []
+    assert [topic for topic in cluster.broker.retained if theirs.peer_id in topic or station.peer_id in topic] == []
 
 
 def test_a_third_node_finds_everything(cluster: Cluster) -> None:

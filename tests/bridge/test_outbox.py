@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge import protocol
-from bridge.batches import BATCH_BYTES, cut
+from bridge.batches import BATCH_BYTES, EVENT, cut
 from bridge.errors import EventError
 from bridge.limits import TokenBucket
 from bridge.peer import HIGH_WATER, OUTBOX_BYTES, OUTBOX_SECONDS
@@ -49,18 +49,47 @@ def test_slow_reader_skips_to_the_newest(bench: Bench) -> None:
     slow.wire.buffered = 0
     slow.writable()
     bench.gateway.batches.catch_up(slow)
-    ((_, batch),) = slow.take()
+    batch = [status for event, data in slow.take() if event == EVENT for status in data]
     assert [(s["stationId"], s.get("n")) for s in batch] == [("st-1", 2), ("st-2", None)]
     assert slow.wire.closed is None
 
 
+def test_a_newcomer_gets_everything_once(bench: Bench) -> None:
+    """What is new when it connects comes at once, and not again with the flush; a status sent since does."""
+    bench.say("st-1", "status", {"devices": [], "n": 1})
+    bench.say("st-2", "status", {"devices": [], "n": 1})
+    newcomer = bench.join()
+    assert batches(newcomer) == ["st-1", "st-2"]
+    bench.say("st-2", "status", {"devices": [], "n": 2})
+    bench.gateway.flush()
+    assert batches(newcomer) == ["st-2"]
+    bench.gateway.flush()
+    assert batches(newcomer) == []
+
+
+def test_a_large_fleet_comes_as_fast_as_it_is_read(bench: Bench) -> None:
+    """No more than one frame of statuses waits for a slow reader, however many stations there are."""
+    for number in range(300):
+        bench.say(f"st-{number:03}", "status", {"devices": [], "pad": "x" * 4_000})
+    peer = bench.join(reads=False)
+    got = []
+    for _ in range(20):
+        assert len(peer.wire.frames) <= 1
+        got += batches(peer)
+        peer.wire.buffered = 0
+        bench.gateway.batches.catch_up(peer)
+    assert sorted(got) == [f"st-{number:03}" for number in range(300)]
+
+
 def test_what_may_not_be_dropped_overflows(bench: Bench) -> None:
-    """An outbox over its size, or unread for too long, closes with 1013; statuses alone never do."""
-    full, late, statuses = bench.join(), bench.join(), bench.join()
+    """An outbox over its size, or unread for too long, closes with 1013."""
+    full, late = bench.join(), bench.join()
     full.wire.buffered = OUTBOX_BYTES + 1
-    late.wire.buffered = statuses.wire.buffered = HIGH_WATER + 1
+    late.wire.buffered = HIGH_WATER + 1
     late.push("peer-joined", {})
     full.push("peer-joined", {})
+    assert full.wire.closed is None
+    full.push("offer", {"sdp": "x" * OUTBOX_BYTES})
     assert full.wire.closed == (1013, "Outbox overflow: read faster or watch fewer stations")
     bench.clock.forward(OUTBOX_SECONDS - 1)
     bench.say("st-1", "status", {"devices": []})
@@ -70,9 +99,6 @@ def test_what_may_not_be_dropped_overflows(bench: Bench) -> None:
     bench.gateway.flush()
     assert late.wire.closed is not None
     assert late.wire.closed[0] == 1013
-    # `statuses` was pushed station-connected above, which may not be dropped: it was read in time
-    statuses.writable()
-    bench.gateway.flush()
 
 
 def test_a_reader_in_time_is_kept(bench: Bench) -> None:
@@ -87,12 +113,15 @@ def test_a_reader_in_time_is_kept(bench: Bench) -> None:
     assert peer.wire.closed is None
 
 
-@given(st.lists(st.binary(min_size=1, max_size=200).map(lambda raw: orjson.dumps(raw.hex())), max_size=60))
-def test_cut(statuses: list[bytes]) -> None:
-    """Every status is in exactly one array, in order, and no array is over the limit but for a single large one."""
-    arrays = cut(statuses, limit=500)
-    assert [item for array in arrays for item in orjson.loads(array)] == [orjson.loads(s) for s in statuses]
-    assert all(len(array) <= 500 or len(orjson.loads(array)) == 1 for array in arrays)
+@given(st.lists(st.integers(1, 700), max_size=60))
+def test_cut(sizes: list[int]) -> None:
+    """Every status is in exactly one group, in order, and no group's array is over the limit but for a single large one."""
+    named = {f"st-{number}": size for number, size in enumerate(sizes)}
+    groups = list(cut(named.items(), limit=500))
+    assert [sid for group in groups for sid in group] == list(named)
+    assert all(
+        len(group) == 1 or len(b"[" + b",".join(b"x" * named[sid] for sid in group) + b"]") <= 500 for group in groups
+    )
 
 
 def test_batches_are_cut(bench: Bench) -> None:

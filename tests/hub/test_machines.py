@@ -6,7 +6,7 @@ import pytest
 
 from devices.messages import CommandReply, MemberRecord, RoomRecord, UserRecord
 from hub.auth import Identity
-from hub.commands import MAX_OPEN, STREAM_LIFETIME, Commands, Streams
+from hub.commands import MAX_OPEN, MAX_OPEN_OF_PEER, STREAM_LIFETIME, Commands, Streams
 from hub.nodes import NODE_TIMEOUT, Nodes
 from hub.rooms import MAX_ROOMS_OF_PEER, Joined, Left, NoSuchRoom, PublishMember, PublishRoom, Rooms, TooMany
 from hub.sessions import Kick, PublishUser, SessionMismatch, Sessions
@@ -121,6 +121,38 @@ class TestRooms:
         rooms.apply_room("far00001", RoomRecord(nid=THERE, created_at=5))
         assert rooms.created_at("far00001") == 5
 
+    def test_total_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Rooms that nobody is in are bounded, too."""
+        monkeypatch.setattr("hub.rooms.MAX_ROOMS", 3)
+        rooms = make_rooms()
+        for _ in range(3):
+            rooms.create()
+        with pytest.raises(TooMany):
+            rooms.create("p1")
+
+    def test_a_station_follows_its_owner(self) -> None:
+        """A station on MQTT is held by the node that owns it: it is adopted, not dropped, when its node dies."""
+        rooms = make_rooms()
+        room_id, _ = rooms.create("p1")
+        rooms.apply_member(room_id, "station:st-1", MemberRecord(nid=THERE, joined_at=9))
+        assert rooms.drop_node(THERE) == []
+        (effect,) = rooms.adopt()
+        assert effect == PublishMember(room_id, "station:st-1", MemberRecord(nid=HERE, joined_at=9))
+        assert "station:st-1" in rooms.own_members(room_id)
+        others = make_rooms(owns=False)
+        others.apply_member("far00001", "station:st-1", MemberRecord(nid=HERE, joined_at=9))
+        assert others.adopt() == []
+
+    def test_foreign(self) -> None:
+        """What others wrote, and may have cleared while nobody here could hear it."""
+        rooms = make_rooms()
+        mine, _ = rooms.create("p1")
+        rooms.apply_room("far00001", RoomRecord(nid=THERE))
+        rooms.apply_member("far00001", "q1", MemberRecord(nid=THERE))
+        rooms.apply_member(mine, "q1", MemberRecord(nid=THERE))
+        assert set(rooms.foreign()) == {("far00001", None), ("far00001", "q1"), (mine, "q1")}
+        assert rooms.nodes() == {HERE, THERE}
+
     def test_republish(self) -> None:
         """What a broker forgot is written again: own rooms and own members."""
         rooms = make_rooms()
@@ -178,7 +210,9 @@ class TestSessions:
         sessions = Sessions()
         sessions.admit(user("a", 1.0))
         assert sessions.apply("u1", UserRecord(session_id="b", issued_at=2.0)) == [Kick("u1", "b")]
-        assert sessions.apply("u1", UserRecord(session_id="a", issued_at=1.0)) == []
+        newest = PublishUser("u1", UserRecord(session_id="b", issued_at=2.0))
+        assert sessions.apply("u1", UserRecord(session_id="a", issued_at=1.0)) == [newest]
+        assert sessions.apply("u1", newest.record) == []
 
 
 class TestNodes:
@@ -223,7 +257,7 @@ class TestCommands:
     def test_done(self) -> None:
         clock = FakeClock()
         commands = Commands(clock)
-        commands.open("c1", "st-1", 5.0)
+        commands.open("c1", "st-1", "p1", 5.0)
         for stage in ("received", "progress", "duplicate"):
             assert commands.reply("st-1", CommandReply.model_validate({"id": "c1", "stage": stage})) is None
         clock.forward(0.5)
@@ -234,7 +268,7 @@ class TestCommands:
 
     def test_only_the_station_asked_may_reply(self) -> None:
         commands = Commands(FakeClock())
-        commands.open("c1", "st-1", 5.0)
+        commands.open("c1", "st-1", "p1", 5.0)
         assert commands.reply("st-2", CommandReply(id="c1", stage="done")) is None
         assert commands.reply("st-1", CommandReply(id="c2", stage="done")) is None
         assert commands.stray_replies == 2
@@ -244,7 +278,7 @@ class TestCommands:
     def test_timeout_says_whether_delivered(self, delivered: bool) -> None:
         clock = FakeClock()
         commands = Commands(clock)
-        commands.open("c1", "st-1", 5.0)
+        commands.open("c1", "st-1", "p1", 5.0)
         if delivered:
             commands.reply("st-1", CommandReply(id="c1", stage="received"))
         clock.forward(4.9)
@@ -256,11 +290,21 @@ class TestCommands:
     def test_bound(self) -> None:
         commands = Commands(FakeClock())
         for number in range(MAX_OPEN):
-            commands.open(str(number), "st-1", 5.0)
+            commands.open(str(number), "st-1", f"p{number // MAX_OPEN_OF_PEER}", 5.0)
         with pytest.raises(OverflowError):
-            commands.open("more", "st-1", 5.0)
+            commands.open("more", "st-1", "somebody", 5.0)
         commands.cancel("0")
-        commands.open("more", "st-1", 5.0)
+        commands.open("more", "st-1", "somebody", 5.0)
+
+    def test_bound_of_one_peer(self) -> None:
+        """One peer's commands leave room for the others'."""
+        commands = Commands(FakeClock())
+        for number in range(MAX_OPEN_OF_PEER):
+            commands.open(str(number), "st-1", "p1", 5.0)
+        with pytest.raises(OverflowError):
+            commands.open("more", "st-1", "p1", 5.0)
+        commands.open("other", "st-1", "p2", 5.0)
+        assert len(commands.of_peer("p1")) == MAX_OPEN_OF_PEER
 
 
 class TestStreams:

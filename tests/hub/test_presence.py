@@ -2,7 +2,7 @@
 
 import pytest
 
-from devices.messages import Birth, Offline, Verdict
+from devices.messages import Birth, Offline, SocketRecord, Verdict
 from hub.presence import MIN_SILENCE, AskReport, Changed, Effect, Presence, PublishVerdict, State
 from tests.fakes import FakeClock
 
@@ -46,9 +46,9 @@ class Bench:
 
     def socket(self, peer: str, *, closed: bool = False) -> None:
         if closed:
-            self.take(self.machine.offline(SID, Offline(station_id=SID, session_id=peer, via="websocket")))
+            self.take(self.machine.socket_closed(SID, peer))
         else:
-            self.take(self.machine.birth(SID, Birth(session_id="ws-" + peer, via="websocket", peer=peer)))
+            self.take(self.machine.socket_opened(SID, peer, SocketRecord(session_id="ws-" + peer, user_id="u")))
 
     def forward(self, seconds: float) -> None:
         """Time passes in steps, as the shell's ticks do."""
@@ -210,12 +210,77 @@ def test_socket_and_mqtt(bench: Bench) -> None:
 
 
 def test_a_socket_is_not_judged_by_silence(bench: Bench) -> None:
-    """A WebSocket has pings of its own; what it says on the station's topics makes no MQTT session."""
+    """A WebSocket has pings of its own."""
     bench.socket("p1")
-    bench.status()
     bench.forward(100)
     bench.socket("p1", closed=True)
     assert bench.told == [True, False]
+
+
+def test_old_software_with_a_page_beside_it(bench: Bench) -> None:
+    """A station that reports by MQTT without a birth does not flap when its page is closed; its silence alone changes nothing."""
+    bench.socket("p1")
+    bench.status()
+    bench.socket("p1", closed=True)
+    assert bench.told == [True]
+    bench.socket("p2")
+    bench.forward(60)
+    assert bench.told == [True]
+    bench.socket("p2", closed=True)
+    assert bench.told == [True, False]
+
+
+def test_a_will_beside_a_socket(bench: Bench) -> None:
+    """With a socket open a will is no reason for suspicion; a status says that MQTT lives."""
+    bench.birth()
+    bench.socket("p1")
+    bench.will()
+    bench.status()
+    bench.socket("p1", closed=True)
+    assert bench.told == [True]
+
+
+def test_only_a_birth_or_a_status_makes_online(bench: Bench) -> None:
+    """Any other message keeps alive who is there, and brings nobody back."""
+    bench.take(bench.machine.heard(SID))
+    assert bench.told == []
+    bench.birth()
+    bench.goodbye()
+    bench.take(bench.machine.heard(SID))
+    assert bench.told == [True, False]
+    bench.birth("s2")
+    bench.will("s2")
+    bench.take(bench.machine.heard(SID))
+    bench.forward(6)
+    assert bench.told == [True, False, True]
+
+
+def test_a_long_grace_does_not_ask_all_the_time() -> None:
+    """However long a station may take to answer, it is asked at most once in each half of its patience."""
+    clock = FakeClock()
+    machine = Presence("aaaaaaaa", clock, owns=lambda _: True, jitter=lambda: 0.5, will_grace=60.0)
+    machine.birth(SID, Birth(session_id="s", status_interval=1.0))
+    asked = 0
+    for _ in range(56):
+        clock.forward(0.25)
+        asked += sum(isinstance(effect, AskReport) for effect in machine.tick())
+    assert asked == 1
+
+
+def test_timers_are_bounded(bench: Bench) -> None:
+    """Births that move the deadline earlier each time leave no heap of dead timers behind."""
+    for number in range(5_000):
+        bench.birth(f"s{number}", interval=80_000.0 - number)
+    assert len(bench.machine._timers) < 200
+
+
+def test_a_record_written_over_by_an_older_one(bench: Bench) -> None:
+    """A node that was away writes what it knew; the owner's newer verdict is written again."""
+    bench.birth()
+    bench.birth("s2")
+    (effect,) = bench.machine.verdict(SID, Verdict(state="offline", nid="cccccccc", rev=0), retained=False)
+    assert isinstance(effect, PublishVerdict)
+    assert effect.verdict.session_id == "s2"
 
 
 def test_restart_does_not_flap() -> None:
@@ -267,7 +332,7 @@ def test_lost_link(bench: Bench) -> None:
     bench.status()
     bench.forward(5)
     assert bench.told == [True]
-    assert bench.machine.republish()
+    assert len(bench.machine.republish()) == 1
 
 
 def test_another_node_decides() -> None:
