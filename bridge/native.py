@@ -68,13 +68,13 @@ class NativeDoor(Door):
         peer = self._peer
         try:
             request = protocol.parse(message)
-        except EventError:
+        except EventError as malformed:
             if peer is None:
                 self._refuse(UNAUTHORIZED)
-            else:
-                if not peer.bucket.take(self._gateway.services.clock.monotonic()):
-                    error = EventError(*TOO_MANY_EVENTS)
-                peer.send_frame(text_frame(protocol.failure(None, error)))
+                return
+            allowed = peer.bucket.take(self._gateway.services.clock.monotonic())
+            failure = malformed if allowed else EventError(*TOO_MANY_EVENTS)
+            peer.send_frame(text_frame(protocol.failure(None, failure)))
             return
         if peer is None:
             is_auth = request.event == "auth" and isinstance(request.data, dict)

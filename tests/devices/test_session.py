@@ -103,7 +103,7 @@ def test_the_will_names_the_session_before_it_begins() -> None:
     bench = Bench(connect=False)
     will = bench.session.next_session()
     assert (will.topic, will.qos, will.retain) == ("stations/st-1/offline", 1, False)
-    assert orjson.loads(will.payload) == {"stationId": "st-1", "sessionId": "s1", "reason": "will", "via": "mqtt"}
+    assert orjson.loads(will.payload) == {"stationId": "st-1", "sessionId": "s1", "reason": "will"}
     assert published(bench.session.connected(), "online")[0]["sessionId"] == "s1"
 
 
@@ -120,7 +120,6 @@ def test_on_connect_it_subscribes_then_announces_then_reports() -> None:
         "caps": ["gate"],
         "keepalive": 30.0,
         "statusInterval": 5.0,
-        "via": "mqtt",
     }
     assert isinstance(status, Publish)
     assert (status.topic, status.qos, status.retain) == ("stations/st-1/status", 0, False)

@@ -114,7 +114,7 @@ async def test_birth_status_and_goodbye(broker: Mosquitto, url: str) -> None:
             assert first["summary"] == {"online": 0, "offline": 0, "warning": 1, "error": 0}
             assert 150 <= second["updatedAt"] - first["updatedAt"] <= 2000
         leave = await watcher.next("offline")
-        assert leave == {"stationId": "st-1", "sessionId": birth["sessionId"], "reason": "goodbye", "via": "mqtt"}
+        assert leave == {"stationId": "st-1", "sessionId": birth["sessionId"], "reason": "goodbye"}
         await tell(broker, "stations/st-1/offline", {"last": True})
         assert await watcher.next("offline") == {"last": True}
 
