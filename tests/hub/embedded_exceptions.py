@@ -29,5 +29,6 @@ UNTESTED: Final[dict[str, str]] = {
     "slow consumers": "queues to and from clients have no bound; nobody is disconnected for being slow",
     "acknowledgement timeout": "a QoS 1 message that is not acknowledged within 5 s is dropped",
     "size of other packets": "PUBLISH is limited to 1,000,000 bytes, a SUBSCRIBE is not",
+    "a will at once": "a takeover may publish the will of a live session, so a will makes a station suspect, no more",
     "restart": "retained messages and kept sessions are in memory only",
 }

@@ -165,6 +165,20 @@ async def test_a_refused_client_changes_nothing_for_another(link: EmbeddedLink) 
     await eventually(lambda: victim.received, 1)
 
 
+async def test_a_kept_session_is_its_owners(link: EmbeddedLink) -> None:
+    """Another station's token does not continue a kept session of the same client id, and gets nothing of its queue."""
+    first = connect_packet("kept", "st-1", TOKENS.mint_station("st-1"), clean=False)
+    owner = await Client.connect(link.mqtt_port, first)
+    assert await owner.subscribe("stations/st-1/cmd", 1) == 1
+    await owner.disconnect()
+    link.publish("stations/st-1/cmd", b"open-gate")
+    thief = await Client.connect(
+        link.mqtt_port, connect_packet("kept", "st-2", TOKENS.mint_station("st-2"), clean=False)
+    )
+    assert thief.code == NOT_AUTHORIZED
+    assert thief.received == []
+
+
 async def test_a_refused_clients_will_is_not_anothers(link: EmbeddedLink) -> None:
     """A refused client that names a kept session's id cannot plant its will there."""
     seen: list[bytes] = []
