@@ -4,6 +4,7 @@
 of them on uvloop. Every server does the same work: parse a JSON request, write a JSON ack.
 
     ours          bridge.connection under uvicorn, with a door that acks
+    hub           the same with the hub's own door: token, event table, models, rate and outbox limits
     uvicorn       uvicorn's own `websockets-sansio` with a FastAPI WebSocket endpoint
     websockets    `websockets.asyncio.server`
 """
@@ -31,11 +32,18 @@ from websockets.asyncio.server import serve as serve_websockets
 
 from bridge.connection import Settings, protocol_class
 from bridge.door import Door, Handshake, Wire
+from bridge.gateway import Gateway
+from bridge.native import NativeDoor
+from devices.clock import SystemClock
+from hub.auth import Tokens
+from hub.link import LinkDown, OnConnected, OnMessage
+from hub.services import Services
 
 __all__ = ["main"]
 
 CONNECTIONS: Final = 50
 IN_FLIGHT: Final = 20
+TOKENS: Final = Tokens("a secret of the benchmark, long enough")
 REQUEST: Final = b'{"id":1,"event":"ping","data":{}}'
 
 
@@ -74,6 +82,31 @@ async def serve_ours(listener: socket.socket) -> None:
     await _serve_uvicorn(listener, FastAPI(), protocol_class(Settings(doors={"/ws": AckDoor})))
 
 
+class NoBroker:
+    """A link that is down: what a ping needs of it."""
+
+    connected = False
+    wills_are_final = False
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
+        raise LinkDown
+
+    def subscribe(self, topic_filter: str, on_message: OnMessage) -> None:
+        """Nothing comes."""
+
+    def watch_connection(self, on_connected: OnConnected) -> None:
+        """Nothing changes."""
+
+
+async def serve_hub(listener: socket.socket) -> None:
+    """The whole native door."""
+    services = Services(NoBroker(), SystemClock())
+    gateway = Gateway(services, TOKENS, event_rate=0.0)
+    services.start(gateway)
+    settings = Settings(doors={"/ws": lambda handshake: NativeDoor(gateway, handshake)})
+    await _serve_uvicorn(listener, FastAPI(), protocol_class(settings))
+
+
 async def serve_fastapi(listener: socket.socket) -> None:
     """uvicorn's own protocol class and FastAPI's endpoint."""
     app = FastAPI()
@@ -103,6 +136,7 @@ async def serve_library(listener: socket.socket) -> None:
 
 SERVERS: Final[dict[str, Callable[[socket.socket], Awaitable[None]]]] = {
     "ours": serve_ours,
+    "hub": serve_hub,
     "uvicorn": serve_fastapi,
     "websockets": serve_library,
 }
@@ -121,13 +155,16 @@ class Client(asyncio.Protocol):
         self.open: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.transport: asyncio.Transport
         self._rest = b""
+        self._started = False
         self._frame = masked(REQUEST)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # a TCP transport, whichever the loop's class
+        token = TOKENS.mint_user("benchmark", role=None, type="guest")
         key = base64.b64encode(os.urandom(16)).decode()
         self.transport.write(
-            f"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"GET /ws?token={token} HTTP/1.1\r\nHost: localhost\r\n"
+            f"Upgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
 
@@ -137,6 +174,7 @@ class Client(asyncio.Protocol):
 
     def start(self) -> None:
         """Sends the first requests."""
+        self._started = True
         self.transport.write(self._frame * IN_FLIGHT)
 
     def data_received(self, data: bytes) -> None:
@@ -155,8 +193,9 @@ class Client(asyncio.Protocol):
             count += data[at] == 0x81
             at += 2 + data[at + 1]
         self._rest = data[at:]
-        self.acks += count
-        self.transport.write(self._frame * count)
+        if self._started:  # before that comes a welcome
+            self.acks += count
+            self.transport.write(self._frame * count)
 
 
 async def load(port: int, seconds: float) -> int:
@@ -207,6 +246,7 @@ def main() -> None:
         "inFlight": IN_FLIGHT,
         "acksPerSecond": rates,
         "oursTo": {name: round(rates["ours"] / rate, 2) for name, rate in rates.items() if name != "ours"},
+        "hubTo": {name: round(rates["hub"] / rate, 2) for name, rate in rates.items() if name != "hub"},
     }
     text = json.dumps(figures, indent=2)
     print(text)

@@ -26,8 +26,8 @@ __all__ = ["Answer", "dispatch"]
 
 log = structlog.get_logger(__name__)
 
-Answer = Callable[[Any, EventError | None], None]
-"""Called once with (ack, None), the ack in JSON terms and None for nothing to say, or with (None, error)."""
+Answer = Callable[[bytes, EventError | None], None]
+"""Called once with (ack, None), the ack as JSON, `null` for nothing to say, or with (b"", error)."""
 
 
 def dispatch(
@@ -47,7 +47,7 @@ def dispatch(
             gateway.services.require_link()
         result = event.handler(gateway, peer, _payload(event, data))
     except Exception as error:
-        answer(None, _explain(gateway, name, error))
+        answer(b"", _explain(gateway, name, error))
         return
     if isinstance(result, Awaitable):
         gateway.spawn(lambda: _later(gateway, name, result, answer))
@@ -59,7 +59,7 @@ async def _later(gateway: Gateway, name: str, result: Awaitable[BaseModel | None
     try:
         ack = _json(await result)
     except Exception as error:
-        answer(None, _explain(gateway, name, error))
+        answer(b"", _explain(gateway, name, error))
     else:
         answer(ack, None)
 
@@ -82,8 +82,8 @@ def _payload(event: Event, data: Any) -> BaseModel:
         raise invalid(reason) from None
 
 
-def _json(ack: BaseModel | None) -> Any:
-    return None if ack is None else ack.model_dump(by_alias=True)
+def _json(ack: BaseModel | None) -> bytes:
+    return b"null" if ack is None else ack.__pydantic_serializer__.to_json(ack, by_alias=True)
 
 
 def _explain(gateway: Gateway, name: str, error: Exception) -> EventError:

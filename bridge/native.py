@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -82,7 +82,7 @@ class NativeDoor(Door):
             self._login(token if isinstance(token, str) else "")
             return
 
-        def answer(value: Any, error: EventError | None) -> None:
+        def answer(value: bytes, error: EventError | None) -> None:
             if error is not None:
                 peer.send_frame(text_frame(protocol.failure(request.id, error)))
             elif request.id is not None:

@@ -72,7 +72,7 @@ class Peer(ABC):
             self._owed += len(frame)
             if self._blocked_since is None:
                 self._blocked_since = self._now()
-        self.check_outbox()
+            self.check_outbox()
 
     @property
     def congested(self) -> bool:
@@ -80,7 +80,7 @@ class Peer(ABC):
         return self.wire.buffered > HIGH_WATER
 
     def check_outbox(self) -> None:
-        """Closes the peer when its outbox is over its limits. Called on every send and once a second."""
+        """Closes the peer when its outbox is over its limits. Called on every send that piles up, and once a second."""
         if not self.congested:
             self.writable()
         late = self._blocked_since is not None and self._now() - self._blocked_since > OUTBOX_SECONDS

@@ -56,9 +56,9 @@ class _With(EventError):
         self.request_id = request_id
 
 
-def ack(request_id: int | float | str, value: Any) -> bytes:
-    """The answer to a request; nothing to return: None."""
-    return orjson.dumps({"id": request_id, "ack": value})
+def ack(request_id: int | float | str, value: bytes) -> bytes:
+    """The answer to a request; `value` is JSON already, `null` for nothing to return."""
+    return b'{"id":' + orjson.dumps(request_id) + b',"ack":' + value + b"}"
 
 
 def failure(request_id: int | float | str | None, error: EventError) -> bytes:

@@ -89,7 +89,7 @@ class Bench:
 
     def call(self, peer: FakePeer, event: str, data: Any = None) -> Any:
         """Sends an event, gives its ack; raises the EventError it was answered with. What must wait gives `...`."""
-        answers: list[tuple[Any, EventError | None]] = []
+        answers: list[tuple[bytes, EventError | None]] = []
         dispatch(self.gateway, peer, event, data, lambda ack, error: answers.append((ack, error)))
         self.link.settle()
         if not answers:
@@ -97,7 +97,7 @@ class Bench:
         ((ack, error),) = answers
         if error is not None:
             raise error
-        return ack
+        return orjson.loads(ack)
 
     def station(self, station_id: str = "st-1") -> None:
         """A station announces itself by MQTT."""

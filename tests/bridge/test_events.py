@@ -439,7 +439,9 @@ class TestCommand:
         bench.station()
         peer, answers = bench.join(), list[Any]()
         ask = {"stationId": "st-1", "type": "open-gate", "params": {"lane": 2}} | data
-        dispatch(bench.gateway, peer, "station-command", ask, lambda ack, error: answers.append(error or ack))
+        dispatch(
+            bench.gateway, peer, "station-command", ask, lambda ack, error: answers.append(error or orjson.loads(ack))
+        )
         await asyncio.sleep(0)
         (command,) = bench.commands()
         return peer, answers, command
@@ -492,7 +494,9 @@ class TestCommand:
         station, peer, answers = bench.join(identity(station="st-1")), bench.join(), list[Any]()
         bench.call(station, "station-register", {"stationId": "st-1"})
         ask = {"stationId": "st-1", "type": "open-gate"}
-        dispatch(bench.gateway, peer, "station-command", ask, lambda ack, error: answers.append(error or ack))
+        dispatch(
+            bench.gateway, peer, "station-command", ask, lambda ack, error: answers.append(error or orjson.loads(ack))
+        )
         ((event, command),) = station.take()
         assert event == "station-command"
         assert set(command) == {"type", "id", "requesterId", "expiresAt", "ttlMs"}

@@ -147,7 +147,7 @@ def test_token_bucket() -> None:
 def test_frames() -> None:
     assert protocol.parse('{"id":7,"event":"ping","data":{"a":1}}') == (7, "ping", {"a": 1})
     assert protocol.parse('{"event":"ping"}') == (None, "ping", None)
-    assert protocol.ack(7, None) == b'{"id":7,"ack":null}'
+    assert protocol.ack(7, b"null") == b'{"id":7,"ack":null}'
     assert protocol.push("a-b", b"[1]") == b'{"event":"a-b","data":[1]}'
     error = EventError("CODE", "text", "what a station said")
     assert orjson.loads(protocol.failure("x", error)) == {
