@@ -216,8 +216,8 @@ class Presence:
 
     def socket_closed(self, station_id: str, peer_id: str) -> list[Effect]:
         """It does not any more."""
-        station = self._station(station_id)
-        if station.sockets.pop(peer_id, None) is None:
+        station = self._stations.get(station_id)
+        if station is None or station.sockets.pop(peer_id, None) is None:
             return []
         if self._station_of.get(peer_id) == station_id:  # else it speaks for another by now
             del self._station_of[peer_id]
@@ -225,7 +225,9 @@ class Presence:
 
     def offline(self, station_id: str, leave: Offline) -> list[Effect]:
         """A will or a goodbye."""
-        station = self._station(station_id)
+        station = self._stations.get(station_id)
+        if station is None:
+            return []
         if leave.session_id is not None and station.session is not None and leave.session_id != station.session:
             self.ignored_wills += 1
             return []
@@ -358,9 +360,8 @@ class Presence:
         if station.timer is None or at < station.timer:
             station.timer = at
             heapq.heappush(self._timers, (at, station_id))
-            if (
-                len(self._timers) > 2 * len(self._stations) + 64
-            ):  # of timers that were moved earlier, the later ones lie about
+            # of timers that were moved earlier, the later entries lie about
+            if len(self._timers) > 2 * len(self._stations) + 64:
                 live = [(other.timer, sid) for sid, other in self._stations.items() if other.timer is not None]
                 self._timers = live
                 heapq.heapify(live)
