@@ -160,7 +160,7 @@ class Services:
         now = self.clock.monotonic()
         for outcome in self.commands.tick():
             self.finish(outcome)
-        if not self.link.connected:
+        if self._stopped or not self.link.connected:
             return
         self.change_presence(self.presence.tick())
         if now >= self._next_beat:

@@ -143,6 +143,23 @@ async def test_hub_restarts(stack: AsyncExitStack, tmp_path: Path, broker: Mosqu
     assert presence_pushes(browser) == []
 
 
+async def test_a_hub_that_stops_leaves_nothing(tmp_path: Path, broker: Mosquitto) -> None:
+    """Of a node that ends in order, no record of itself, its sockets or its room members stays on the broker."""
+    async with AsyncExitStack() as life:
+        world = await start(life, tmp_path, broker)
+        station, browser = await world.ws_station("ws-1"), await world.operator()
+        await browser.request("create-room")
+        nid = world.hub.services.nid
+        await until(lambda: f"live/nodes/{nid}" in broker.log)
+        assert station.peer_id
+    async with AsyncExitStack() as second_life:
+        world = await start(second_life, tmp_path, broker)
+        assert world.hub.services.nodes.alive == {world.hub.services.nid}
+        assert world.hub.services.presence.sockets() == []
+        assert world.hub.services.presence.online_ids() == []
+        assert world.hub.services.rooms.nodes() == set()
+
+
 async def test_two_hubs_on_one_broker(stack: AsyncExitStack, tmp_path: Path, broker: Mosquitto) -> None:
     """Browsers of two nodes see the same fleet and meet in a room."""
     one, other = await start(stack, tmp_path, broker), await start(stack, tmp_path, broker)
