@@ -1,7 +1,6 @@
 """A whole hub on port 0, in this process, with either broker; and everybody who connects to it."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from devices.operator import Operator
 from devices.station import Station
 from hub.config import Settings, load
 from hub.serve import Hub
+from tests.e2e.shell import Shell
+from tests.e2e.waiting import GUARD, until
 from tests.mosquitto import mosquitto
 
 SECRET = "a secret of the tests, long enough"
-GUARD = 15.0
-"""Seconds after which a test hangs: generous, never what is measured."""
 
 
 class World:
@@ -59,13 +58,6 @@ def gate() -> list[dict[str, Any]]:
     return [{"deviceId": "gate-1", "name": "Gate", "type": "controller", "status": "online", "metrics": {"temp": 31}}]
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for something that no event tells of."""
-    async with asyncio.timeout(GUARD):
-        while not condition():  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.01)
-
-
 def settings(tmp_path: Path, **options: Any) -> Settings:
     """Options for a hub of the tests: free ports, a directory of its own."""
     free = {"port": 0, "mqtt_port": 0, "mqtt_ws_port": 0, "data_dir": tmp_path / "hub", "jwt_secret": SECRET}
@@ -89,3 +81,14 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path, options: dict[st
         else:
             hub = await stack.enter_async_context(Hub(settings(tmp_path, **options)))
             yield World(hub, f"mqtt://127.0.0.1:{hub.mqtt_port}", stack)
+
+
+@pytest.fixture
+async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
+    """A place to run `hub` commands; what still runs at the end is ended."""
+    shell = Shell(tmp_path)
+    yield shell
+    for started in shell.started:
+        if started.process.returncode is None:
+            started.process.kill()
+            await started.process.wait()

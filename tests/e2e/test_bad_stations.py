@@ -2,17 +2,15 @@
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import gmqtt
 import httpx
-import pytest
 from gmqtt.mqtt.constants import MQTTv311
 
 from devices.operator import Operator
-from tests.e2e.conftest import GUARD
-from tests.e2e.test_cli import Shell
+from tests.e2e.shell import Shell
+from tests.e2e.waiting import GUARD
 
 STATUSES: list[bytes] = [
     b"",
@@ -51,16 +49,6 @@ OTHERS: dict[str, list[bytes]] = {
     "call": [b"[]", b'{"timestamp":"now"}'],
     "nothing": [b"{}"],
 }
-
-
-@pytest.fixture
-async def shell(tmp_path: Path) -> Any:
-    shell = Shell(tmp_path)
-    yield shell
-    for started in shell.started:
-        if started.process.returncode is None:
-            started.process.kill()
-            await started.process.wait()
 
 
 async def station(ready: dict[str, Any], station_id: str, token: str) -> gmqtt.Client:

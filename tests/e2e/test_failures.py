@@ -11,7 +11,8 @@ from devices.messages import Verdict, decode
 from devices.operator import Operator, RequestFailed
 from devices.station import Station
 from hub.serve import Hub
-from tests.e2e.conftest import GUARD, World, gate, settings, until
+from tests.e2e.conftest import World, gate, settings
+from tests.e2e.waiting import GUARD, until
 from tests.mosquitto import Mosquitto, mosquitto
 
 GRACE = 0.3

@@ -10,7 +10,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from devices.operator import Operator, RequestFailed
-from tests.e2e.conftest import SECRET, World, until
+from tests.e2e.conftest import SECRET, World
+from tests.e2e.waiting import until
 
 
 def address(world: World, query: str = "", path: str = "/ws") -> str:

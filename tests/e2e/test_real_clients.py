@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from hub.serve import Hub
-from tests.e2e.conftest import GUARD, World, settings
+from tests.e2e.conftest import World, settings
+from tests.e2e.waiting import GUARD
 
 NODE = Path(__file__).parent.parent / "node"
 

@@ -8,7 +8,8 @@ import pytest
 from devices.messages import Signal
 from devices.operator import Operator, RequestFailed
 from devices.station import Job
-from tests.e2e.conftest import World, until
+from tests.e2e.conftest import World
+from tests.e2e.waiting import until
 
 CONNECTED = ("station-connected", {"stationId": "st-1"})
 DISCONNECTED = ("station-disconnected", {"stationId": "st-1"})
