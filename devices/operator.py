@@ -60,6 +60,9 @@ class Operator:
         queue: pushes that are kept for `pushes`; of more, the oldest are dropped.
         timeout: seconds to wait for the login and for each answer.
 
+    Raises:
+        OperatorError: that is no such address.
+
     Attributes:
         peer_id: as the hub calls this connection.
     """
@@ -67,6 +70,8 @@ class Operator:
     def __init__(self, url: str, *, token: str, queue: int = 10_000, timeout: float = 65.0) -> None:
         parts = urlsplit(url)
         scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+        if scheme not in ("ws", "wss") or not parts.hostname:
+            raise OperatorError("the hub's address must look like http://host:3101")
         path = parts.path if parts.path not in ("", "/") else "/ws"
         self._url = urlunsplit((scheme, parts.netloc, path, parts.query, ""))
         self._token, self._timeout = token, timeout

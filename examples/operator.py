@@ -21,7 +21,9 @@ async def main(url: str, station_id: str) -> None:
         _, status = await operator.next_push("station-status-update")
         for device in status["devices"]:
             print(f"{device['name']}: {device['status']}")
-        done = await operator.request("station-command", {"stationId": station_id, "type": "open-gate"})
+        done = await operator.request(
+            "station-command", {"stationId": station_id, "type": "open-gate", "params": {"lane": 1}}
+        )
         print("gate:", done["result"])
 
 

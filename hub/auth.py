@@ -26,6 +26,7 @@ __all__ = [
     "Role",
     "TokenRefused",
     "Tokens",
+    "is_user_id",
     "new_secret",
     "user_key",
 ]
@@ -174,7 +175,11 @@ class Tokens:
         elif isinstance(user_id, int) and not isinstance(user_id, bool):
             user_id = str(user_id)
         session_id, nickname = claims.get("sessionId", "" if kind == "station" else None), claims.get("nickname")
-        if not _is_id(user_id) or not isinstance(session_id, str) or (kind != "station" and not _is_id(session_id)):
+        if (
+            not is_user_id(user_id)
+            or not isinstance(session_id, str)
+            or (kind != "station" and not is_user_id(session_id))
+        ):
             raise TokenRefused("invalid userId or sessionId")
         return Identity(
             user_id=user_id,
@@ -204,7 +209,7 @@ def _number(value: object) -> float:
     return float(value)
 
 
-def _is_id(value: object) -> TypeGuard[str]:
+def is_user_id(value: object) -> TypeGuard[str]:
     """Whether `value` may be a user or session id: text that fits one topic level."""
     if not isinstance(value, str) or not value:
         return False

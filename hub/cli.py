@@ -6,6 +6,7 @@ import re
 import socket
 import tempfile
 from collections.abc import Callable, Coroutine
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
 
@@ -14,9 +15,10 @@ import uvloop
 from pydantic import BaseModel, SecretStr
 
 from devices.operator import OperatorError
+from devices.topics import is_station_id
 from hub import fleet_table
-from hub.auth import DAY, ROLES, AuthError, Tokens
-from hub.config import ConfigError, Settings, load, read_secret, secret
+from hub.auth import DAY, ROLES, AuthError, Tokens, is_user_id
+from hub.config import ConfigError, Settings, load, makes_secret, read_secret, secret
 from hub.link import LinkError
 from hub.log import configure
 from hub.serve import Hub, serve
@@ -35,6 +37,19 @@ app = typer.Typer(
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Read options from this file. Default: ./hub.toml")]
 DEMO_STATIONS = 25
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("stationhub"))
+        raise typer.Exit
+
+
+@app.callback()
+def hub_command(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """StationHub: an MQTT-first IoT hub."""
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
@@ -119,7 +134,7 @@ def demo_command(
 async def _demo(settings: Settings, stations: int) -> None:
     settings, moved = _with_free_ports(settings)
     for name, port in moved.items():
-        typer.echo(f"Port {port} is taken: {name} takes a free one.")
+        typer.echo(f"Port {port} is taken: a free one is used (--{name.replace('_', '-')}).")
     fleets: list[asyncio.Task[Any]] = []
 
     def ready(hub: Hub) -> None:
@@ -176,8 +191,11 @@ def _with_free_ports(settings: Settings) -> tuple[Settings, dict[str, int]]:
 
 @app.command("token")
 def token_command(
-    user: Annotated[str | None, typer.Option(help="A person's user id.")] = None,
-    role: Annotated[str, typer.Option(help="viewer, operator or admin.")] = "viewer",
+    user: Annotated[
+        str | None,
+        typer.Option(help="A person's user id. A newer token ends the older one's session."),
+    ] = None,
+    role: Annotated[str | None, typer.Option(help="viewer, operator or admin. [default: viewer]")] = None,
     station: Annotated[str | None, typer.Option(help="A station's id.")] = None,
     expires: Annotated[str, typer.Option(help="How long it is good for: 90s, 15m, 12h, 7d.")] = "7d",
     data_dir: Annotated[Path | None, typer.Option(help="The hub's data directory. [default: hub-data]")] = None,
@@ -188,20 +206,26 @@ def token_command(
     settings = _settings({"data_dir": data_dir, "jwt_secret": jwt_secret}, config)
     if (user is None) == (station is None):
         fail("give either --user or --station")
-    if role not in ROLES:
+    if role is not None and user is None:
+        fail("--role goes with --user: a station has the rights of its own id")
+    if role not in (None, *ROLES):
         fail(f"--role: one of {', '.join(ROLES)}")
+    lifetime = _seconds(expires)
+    if station is not None and not is_station_id(station):
+        fail("--station: a station id is 1 to 64 of A-Z a-z 0-9 . _ -")
+    if user is not None and not is_user_id(user):
+        fail("--user: a userId is a text of 1 to 128 characters")
     try:
         # before the hub's first start too: it will find the secret that is made here
+        if makes_secret(settings):
+            typer.echo(f"hub: made a new secret in {settings.data_dir}: a hub must use that --data-dir", err=True)
         tokens = Tokens(secret(settings))
-        lifetime = _seconds(expires)
-        if station is not None:
-            typer.echo(tokens.mint_station(station, lifetime=lifetime))
-        elif user is not None:
-            minted = tokens.mint_user(user, role=role, lifetime=lifetime)
-            tokens.verify(minted)
-            typer.echo(minted)
-    except (ConfigError, AuthError) as error:
+    except ConfigError as error:
         fail(str(error))
+    if station is not None:
+        typer.echo(tokens.mint_station(station, lifetime=lifetime))
+    elif user is not None:
+        typer.echo(tokens.mint_user(user, role=role or "viewer", lifetime=lifetime))
 
 
 @app.command("stations")

@@ -9,6 +9,7 @@ Precedence: flag, then environment `HUB_*`, then the file, then the default.
 import os
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 from hub.auth import new_secret
 from hub.log import LogFormat, LogLevel
 
-__all__ = ["LOOPBACK", "ConfigError", "Settings", "load", "read_secret", "secret"]
+__all__ = ["LOOPBACK", "ConfigError", "Settings", "load", "makes_secret", "read_secret", "secret"]
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 SECRET_FILE = "jwt-secret"
@@ -79,6 +80,25 @@ class Settings(BaseSettings):
             raise ValueError("a secret has at least 8 characters, better 32")
         return value
 
+    @field_validator("origins")
+    @classmethod
+    def _are_origins(cls, values: list[str]) -> list[str]:
+        for value in values:
+            parts = urlsplit(value)
+            if parts.scheme not in ("http", "https") or not parts.netloc or parts.path:
+                raise ValueError("an origin looks like https://pages.example:8443, without a path")
+        return values
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, values: list[str]) -> list[str]:
+        for value in values:
+            try:
+                ip_address(value)
+            except ValueError:
+                raise ValueError("a proxy is named by its IP address") from None
+        return values
+
     @field_validator("broker")
     @classmethod
     def _is_broker_url(cls, value: str | None) -> str | None:
@@ -97,7 +117,7 @@ class Settings(BaseSettings):
     def _anonymous_is_local(self) -> "Settings":
         if self.anonymous_mqtt and self.host not in LOOPBACK and not self.anonymous_mqtt_anywhere:
             raise ValueError(
-                "anonymous_mqtt lets anybody who reaches the port speak for any station: listen on 127.0.0.1,"
+                "--anonymous-mqtt lets anybody who reaches the port speak for any station: listen on 127.0.0.1,"
                 " or add --anonymous-mqtt-anywhere if that is what you want"
             )
         return self
@@ -132,9 +152,9 @@ def load(flags: Mapping[str, Any], config_file: Path | None = None) -> Settings:
         return Sources(**given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else "options"
-        source = _source_of(name, given, filed)
-        raise ConfigError(f"{source}: {first['msg'].removeprefix('Value error, ')}") from None
+        why = "unknown option" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        where = f"{_source_of(str(first['loc'][0]), given, filed)}: " if first["loc"] else ""
+        raise ConfigError(where + why) from None
     except Exception as error:  # pydantic-settings' own, for an environment variable that is no JSON
         raise ConfigError(f"environment: {error}") from None
 
@@ -153,11 +173,16 @@ def _read_file(path: Path | None) -> dict[str, Any]:
 
 
 def _source_of(name: str, given: Mapping[str, Any], filed: Mapping[str, Any]) -> str:
-    if name in given or name == "options":
-        return "--" + name.replace("_", "-") if name != "options" else "options"
+    if name in given:
+        return "--" + name.replace("_", "-")
     if f"HUB_{name.upper()}" in {key.upper() for key in os.environ}:
         return f"environment HUB_{name.upper()}"
     return f"configuration file, {name}" if name in filed else name
+
+
+def makes_secret(settings: Settings) -> bool:
+    """Whether `secret` would make a new one."""
+    return settings.jwt_secret is None and not (settings.data_dir / SECRET_FILE).exists()
 
 
 def read_secret(settings: Settings) -> str:
@@ -189,7 +214,7 @@ def secret(settings: Settings) -> str:
         ConfigError: the data directory cannot be used.
     """
     path = settings.data_dir / SECRET_FILE
-    if settings.jwt_secret is None and not path.exists():
+    if makes_secret(settings):
         try:
             settings.data_dir.mkdir(parents=True, exist_ok=True)
             # one who comes second finds the first one's secret, never half of it

@@ -1,6 +1,6 @@
 """`EmbeddedLink`: a `Link` on amqtt's `Broker` in this process, through its public methods and plugin events only.
 
-What amqtt's data plane does wrong is not mended here; it stands in tests/hub/embedded_exceptions.py.
+What amqtt does wrong stands in tests/hub/embedded_exceptions.py.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
 
 from devices.topics import matches
 from hub.auth import Tokens
-from hub.broker import Access, Denied, Listeners
+from hub.broker import IDENTITY, Access, Connect, Denied, Listeners
 from hub.dispatch import Dispatch, Subscription
 from hub.link import LinkDown, OnConnected, OnMessage
 from hub.quiet import quieten
@@ -21,8 +21,7 @@ from hub.quiet import quieten
 __all__ = ["EmbeddedLink"]
 
 STOP_TIMEOUT: Final = 1.5
-SESSION_EXPIRY: Final = 3600
-"""Seconds that the session of a client that asked for a persistent one is kept while it is away."""
+SESSION_EXPIRY: Final = 3600  # seconds that a kept session outlives its connection
 BATCH: Final = 100
 """Publishes handed to amqtt before others get a turn."""
 
@@ -66,7 +65,7 @@ class EmbeddedLink:
         # amqtt gives its own retained messages to clients that may not read them: the hub's are kept and sent from here
         self._retained: dict[str, _Publish] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._listeners = Listeners(self._accept)
+        self._listeners = Listeners(self._accept, self._admit)
         self._broker: Broker | None = None
 
     @property
@@ -157,6 +156,10 @@ class EmbeddedLink:
             except Exception as error:
                 log.debug("retained messages not sent: %s: %s", type(error).__name__, error)
                 return
+
+    def _admit(self, connect: Connect) -> bool:
+        kept = self._broker and self._broker.sessions.get(connect.client_id)
+        return self._access.connect(*connect[1:], kept[0].attributes.get(IDENTITY) if kept else None) is not None
 
     async def _accept(self, reader: ReaderAdapter, writer: WriterAdapter) -> None:
         if self._broker is not None:

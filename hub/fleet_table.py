@@ -1,5 +1,6 @@
 """`hub stations`: who is online, as a table that can follow."""
 
+import asyncio
 from datetime import datetime
 from typing import Any
 
@@ -7,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from devices.operator import ConnectionLost, Operator, OperatorError
+from devices.operator import ConnectionLost, Operator, OperatorError, Refused
 
 __all__ = ["Fleet", "show"]
 
@@ -67,10 +68,16 @@ async def show(http: str, token: str, *, watch: bool) -> int:
                 console.print(fleet.table())
                 return 0
             with Live(fleet.table(), console=console, auto_refresh=False) as live:
-                async for event, data in operator.pushes():
-                    if fleet.apply(event, data):
-                        live.update(fleet.table(), refresh=True)
+                try:
+                    async for event, data in operator.pushes():
+                        if fleet.apply(event, data):
+                            live.update(fleet.table(), refresh=True)
+                except asyncio.CancelledError:
+                    return 0  # Ctrl-C is how one stops watching
             raise ConnectionLost("the hub closed the connection")
+    except Refused as refused:
+        hint = ": is --data-dir, or --jwt-secret, that hub's?" if "UNAUTHORIZED" in str(refused) else ""
+        raise OperatorError(f"{http}: {refused}{hint}") from None
     except OSError:
         raise OperatorError(
             f"no hub answers at {http}: start one with `hub serve`, or give its address with --http"

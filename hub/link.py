@@ -32,7 +32,9 @@ class ListenError(LinkError):
     """A port cannot be listened on; `str()` names host and port."""
 
     def __init__(self, host: str, port: int, why: str) -> None:
-        super().__init__(f"cannot listen on {host}:{port} ({why}): choose another port or stop what uses it")
+        super().__init__(
+            f"cannot listen on {host}:{port} ({why}): choose another address or port, or stop what uses it"
+        )
         self.host, self.port = host, port
 
 

@@ -49,5 +49,6 @@ def configure(level: LogLevel = "info", format: LogFormat = "text") -> None:
     root.setLevel(level.upper())
     if level != "debug":
         # what these tell at INFO is of their own workings
-        for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "websockets", "amqtt", "transitions", "asyncio"):
+        for name in ("uvicorn", "uvicorn.access", "websockets", "amqtt", "transitions", "asyncio"):
             logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of each malformed request of a stranger

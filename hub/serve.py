@@ -19,13 +19,14 @@ from bridge.connection import protocol_class
 from bridge.door import Handshake
 from bridge.gateway import FLUSH, Gateway
 from bridge.http.app import create_app
+from bridge.http.server import HttpProtocol
 from bridge.monitor import INTERVAL, Monitor
 from bridge.native import NativeDoor
 from devices import topics
 from devices.clock import SystemClock
 from devices.topics import ALL_LIVE, ALL_STATIONS
 from hub.auth import Tokens
-from hub.config import Settings, secret
+from hub.config import ConfigError, Settings, secret
 from hub.embedded import EmbeddedLink
 from hub.intake import Intake
 from hub.link import LinkError, ListenError
@@ -170,7 +171,7 @@ class Hub:
         )
         config = uvicorn.Config(
             create_app(gateway),
-            http="httptools",
+            http=HttpProtocol,
             ws=protocol_class(sockets),
             lifespan="off",
             log_config=None,
@@ -267,7 +268,10 @@ async def serve(settings: Settings, on_ready: Callable[[Hub], None] | None = Non
         loop.add_signal_handler(number, asked)
     async with Hub(settings) as hub:
         if settings.ready_file is not None:
-            _write(settings.ready_file, orjson.dumps(hub.ready()))
+            try:
+                _write(settings.ready_file, orjson.dumps(hub.ready()))
+            except OSError as error:
+                raise ConfigError(f"--ready-file: {settings.ready_file} cannot be written: {error.strerror}") from None
         log.info("hub ready", **hub.ready())
         if on_ready is not None:
             on_ready(hub)

@@ -78,7 +78,7 @@ def test_machines_are_pure(module: str) -> None:
         ("amqtt", {"hub.embedded", "hub.broker"}),
         ("gmqtt", {"hub.remote", "simulator"}),
         ("paho", {"devices.station", "devices"}),
-        ("uvicorn", {"hub.serve"}),
+        ("uvicorn", {"hub.serve", "bridge.http.server"}),
         ("jwt", {"hub.auth"}),
         ("psutil", {"bridge.monitor"}),
     ],

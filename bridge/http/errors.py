@@ -43,5 +43,7 @@ def install(app: FastAPI) -> None:
 
 def _finding(finding: Mapping[str, Any]) -> str:
     """`field: what is wrong`, in the model's words only."""
+    if finding["type"] == "json_invalid":
+        return "body: not valid JSON"
     where = ".".join(str(part) for part in finding["loc"][1:]) or "body"
     return f"{where}: {finding['msg'].removeprefix('Value error, ')}"

@@ -40,7 +40,7 @@ async def metrics(gateway: GatewayOf) -> Response:
 @router.get("/", response_class=HTMLResponse)
 async def console() -> HTMLResponse:
     """The page that signs in and shows the fleet."""
-    policy = "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'"
+    policy = "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src data:"
     return HTMLResponse(
         _CONSOLE,
         headers={

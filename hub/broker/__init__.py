@@ -1,7 +1,18 @@
-"""The embedded broker's parts: who may do what on it (`access`), and its sockets (`listeners`)."""
+"""The embedded broker's parts: who may do what on it (`access`), and its sockets (`listeners`, `gate`)."""
 
-from hub.broker.access import Access, Denied, TokenAuth, TopicAccess
+from hub.broker.access import IDENTITY, Access, Denied, TokenAuth, TopicAccess
 from hub.broker.events import ClientEvents
-from hub.broker.listeners import MAX_PACKET, Listeners
+from hub.broker.gate import MAX_PACKET, Connect
+from hub.broker.listeners import Listeners
 
-__all__ = ["MAX_PACKET", "Access", "ClientEvents", "Denied", "Listeners", "TokenAuth", "TopicAccess"]
+__all__ = [
+    "IDENTITY",
+    "MAX_PACKET",
+    "Access",
+    "ClientEvents",
+    "Connect",
+    "Denied",
+    "Listeners",
+    "TokenAuth",
+    "TopicAccess",
+]

@@ -6,43 +6,22 @@ So the ports are known, a taken one is one clear error, an oversized packet ends
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
 from amqtt.adapters import ReaderAdapter, StreamWriterAdapter, WebSocketsWriter, WriterAdapter
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from hub.broker.gate import REFUSED, Admit, GatedReader
 from hub.link import ListenError
 
-__all__ = ["MAX_PACKET", "Accept", "Listeners"]
-
-MAX_PACKET: Final = 1_000_000
-"""Bytes (contract.md section 7)."""
+__all__ = ["Accept", "Listeners"]
 
 Accept = Callable[[ReaderAdapter, WriterAdapter], Coroutine[Any, Any, None]]
 """Serves one connection until it ends."""
 
 log = logging.getLogger(__name__)
-
-
-class _Reader(ReaderAdapter):  # type: ignore[misc]  # amqtt ships no types
-    """Refuses what is too large, and is at its end from then on: nothing in a refused packet is parsed."""
-
-    def __init__(self, stream: asyncio.StreamReader) -> None:
-        self._stream, self._refused = stream, False
-
-    async def read(self, n: int = -1) -> bytes:
-        """Exactly `n` bytes. Raises ConnectionResetError, IncompleteReadError at the end."""
-        # amqtt reads a payload in one piece
-        self._refused = self._refused or n > MAX_PACKET
-        if self._refused:
-            raise ConnectionResetError("packet too large")
-        return await self._stream.readexactly(n)
-
-    def feed_eof(self) -> None:
-        """Ends the stream."""
-        self._stream.feed_eof()
 
 
 class _TcpWriter(StreamWriterAdapter):  # type: ignore[misc]
@@ -68,11 +47,12 @@ class Listeners:
 
     Args:
         accept: serves one connection.
+        admit: decides on its CONNECT, before that.
         connect_timeout: seconds that a client has from its connection to its CONNECT.
     """
 
-    def __init__(self, accept: Accept, *, connect_timeout: float = 10.0) -> None:
-        self._accept, self._connect_timeout = accept, connect_timeout
+    def __init__(self, accept: Accept, admit: Admit, *, connect_timeout: float = 10.0) -> None:
+        self._accept, self._admit, self._connect_timeout = accept, admit, connect_timeout
         self._tcp: asyncio.Server | None = None
         self._ws: Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -127,7 +107,7 @@ class Listeners:
 
     def _tcp_connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # a task of ours: what asyncio does with a failed or cancelled one of its own is a traceback
-        connection = self._serve(_Reader(reader), _TcpWriter(writer), writer.transport)
+        connection = self._serve(GatedReader(reader), _TcpWriter(writer), writer.transport)
         task = asyncio.create_task(connection, name="mqtt connection")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -136,17 +116,23 @@ class Listeners:
         stream = asyncio.StreamReader()
         feeding = asyncio.create_task(_feed(socket, stream), name="mqtt over websocket")
         try:
-            await self._serve(_Reader(stream), _WsWriter(socket), socket.transport)
+            await self._serve(GatedReader(stream), _WsWriter(socket), socket.transport)
         finally:
             feeding.cancel()
 
     async def _serve(
-        self, reader: ReaderAdapter, writer: _TcpWriter | _WsWriter, transport: asyncio.WriteTransport
+        self, reader: GatedReader, writer: _TcpWriter | _WsWriter, transport: asyncio.WriteTransport
     ) -> None:
         self._transports.add(transport)
         deadline = asyncio.get_running_loop().call_later(self._connect_timeout, _expire, writer, transport)
         try:
-            await self._accept(reader, writer)
+            connect = await reader.connect()
+            if connect is not None and not self._admit(connect):
+                writer.write(REFUSED)
+                await writer.drain()
+                await writer.close()
+            else:
+                await self._accept(reader, writer)
         except Exception as error:
             log.debug("an MQTT connection ended: %s: %s", type(error).__name__, error)
         finally:

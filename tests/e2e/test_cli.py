@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import socket
 import stat
@@ -50,6 +51,20 @@ async def test_serve(shell: Shell) -> None:
     assert not (shell.directory / "ready.json").exists()
 
 
+async def test_version(shell: Shell) -> None:
+    code, out, _ = await shell.run("--version")
+    assert code == 0
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", out)
+
+
+async def test_a_token_of_another_hub(shell: Shell) -> None:
+    """A refused token is explained by where its secret came from."""
+    _, ready = await shell.serve()
+    code, _, err = await shell.run("stations", "--http", ready["http"], "--jwt-secret", "another secret, long enough")
+    assert code == 2
+    assert "--jwt-secret" in one_line(err)
+
+
 async def test_a_taken_port(shell: Shell) -> None:
     """One line that names the port, exit code 2."""
     with socket.socket() as taken:
@@ -77,6 +92,11 @@ async def test_a_taken_port(shell: Shell) -> None:
         (("token",), "--user or --station"),
         (("token", "--user", "a", "--station", "b"), "--user or --station"),
         (("token", "--station", "a/b"), "station id"),
+        (("token", "--station", "a", "--role", "admin"), "--role goes with --user"),
+        (("serve", "--origins", "foo"), "--origins: an origin looks like"),
+        (("serve", "--trusted-proxies", "foo"), "--trusted-proxies: a proxy is named"),
+        (("serve", "--ready-file", "/nope/x", *FREE), "--ready-file: /nope/x"),
+        (("stations", "--jwt-secret", SECRET, "--http", "127.0.0.1:1"), "http://host:3101"),
         (("token", "--user", "a", "--role", "king"), "--role"),
         (("token", "--user", "a", "--expires", "soon"), "--expires"),
         (("token", "--user", ""), "userId"),
@@ -110,8 +130,10 @@ async def test_options_from_everywhere(shell: Shell) -> None:
 async def test_token_alone(shell: Shell) -> None:
     """`hub token` prints the token and nothing else, before the hub's first start too, and the hub takes it."""
     code, out, err = await shell.run("token", "--station", "st-1", "--expires", "12h")
-    assert (code, err) == (0, "")
+    assert code == 0
     assert len(out.split()) == 1
+    assert "made a new secret in hub-data" in one_line(err)
+    assert (await shell.run("token", "--station", "st-2"))[2] == ""
     _, ready = await shell.serve()
     async with Operator(ready["http"], token=out.strip(), timeout=GUARD) as station:
         assert await station.request("station-register", {"stationId": "st-1"}) == {"stationId": "st-1"}

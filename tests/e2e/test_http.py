@@ -1,5 +1,6 @@
 """The HTTP side: routes, the one shape of errors, metrics, the page (contract.md section 5)."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -137,3 +138,50 @@ async def test_console(http: httpx.AsyncClient) -> None:
     assert "StationHub" in page.text
     assert "http://" not in page.text.replace("/^http/", "")
     assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+
+
+async def raw(world: World, *chunks: bytes) -> bytes:
+    """What the HTTP port answers to bytes, until it closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.hub.http_port)
+    try:
+        for chunk in chunks:
+            writer.write(chunk)
+            await writer.drain()
+        async with asyncio.timeout(30):
+            return await reader.read()
+    except ConnectionError:
+        return b"reset"
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [[b"A: " + b"b" * 2_000_000 + b"\r\n"], [b"A: b\r\n" * 2_000] * 100, [b"A: " + b"b" * 65_000] * 40],
+    ids=["one huge header", "many headers", "a header without end"],
+)
+async def test_huge_heads(world: World, head: list[bytes]) -> None:
+    """A request whose head goes on and on is refused, and no more than its beginning is ever kept."""
+    answer = await raw(world, b"GET /health HTTP/1.1\r\nHost: x\r\n", *head, b"\r\n")
+    assert answer == b"reset" or answer.startswith(b"HTTP/1.1 431 ")
+
+
+async def test_half_a_head(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that says nothing, or half of something, is closed after a while; so is a second request's half."""
+    monkeypatch.setattr("bridge.http.server.HEAD_SECONDS", 0.2)
+    assert await raw(world) == b""
+    assert await raw(world, b"GET /health HT") == b""
+    answer = await raw(world, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_large_body_in_one_write(http: httpx.AsyncClient) -> None:
+    """The limit of the head does not count what comes of the body with it."""
+    answer = await http.post("/auth/guest", json={"nickname": "Ann", "pad": "x" * 900_000})
+    assert answer.status_code == 201
+
+
+async def test_keep_alive(http: httpx.AsyncClient) -> None:
+    """Many requests on one connection add up to nothing."""
+    for _ in range(50):
+        assert (await http.get("/health", headers={"X-Pad": "x" * 8_000})).status_code == 200

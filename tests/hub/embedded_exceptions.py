@@ -11,7 +11,6 @@ __all__ = ["EMBEDDED_EXCEPTIONS", "UNTESTED"]
 EMBEDDED_EXCEPTIONS: Final[dict[str, str]] = {
     "takeover": "the older connection of a client id stays open",
     "takeover of a kept session": "the connection that takes a kept session over is served no more",
-    "refused client with another's id": "a wrong password with a client's id removes that client's subscriptions",
     "keep-alive": "a silent client is never noticed: no will, it stays connected for ever",
     "retained only to the subscription made": "a client that connects gets what other clients retained for anyone's filter",
     "QoS of a delivery": "a QoS 0 message of a client is sent at the subscription's QoS, not at the lower one",

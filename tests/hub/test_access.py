@@ -13,7 +13,7 @@ from hub.broker import Access
 from hub.embedded import EmbeddedLink
 from hub.remote import RemoteLink
 from tests.hub.client import Client, Received, connect_packet, eventually
-from tests.hub.conftest import SECRET, beyond_stock
+from tests.hub.conftest import SECRET
 
 NOT_AUTHORIZED = 5
 TOKENS = Tokens(SECRET)
@@ -155,14 +155,22 @@ async def test_without_passwords_when_anonymous() -> None:
         assert (named.code, wrong.code) == (0, NOT_AUTHORIZED)
 
 
-@beyond_stock("refused client with another's id")
-async def test_a_refused_client_changes_nothing_for_another(link: EmbeddedLink) -> None:
-    """A wrong password with a victim's client id leaves the victim's subscriptions alone."""
+@pytest.mark.parametrize(
+    ("username", "password"), [("st-1", "wrong"), ("st-2", TOKENS.mint_station("st-2")), (None, None)]
+)
+@pytest.mark.parametrize("clean", [True, False])
+async def test_a_refused_client_changes_nothing_for_another(
+    link: EmbeddedLink, username: str | None, password: str | None, clean: bool
+) -> None:
+    """A wrong password, or another's token, with a victim's client id leaves the victim alone."""
     victim = await connect(link, "st-1", TOKENS.mint_station("st-1"), "victim")
     await victim.subscribe("stations/st-1/cmd", 1)
-    assert (await connect(link, "st-1", "wrong", "victim")).code == NOT_AUTHORIZED
+    thief = await Client.connect(link.mqtt_port, connect_packet("victim", username, password, clean=clean))
+    assert thief.code == NOT_AUTHORIZED
     link.publish("stations/st-1/cmd", b"do")
     await eventually(lambda: victim.received, 1)
+    victim.publish("stations/st-1/status", b"still here")
+    await victim.ping()
 
 
 async def test_a_kept_session_is_its_owners(link: EmbeddedLink) -> None:

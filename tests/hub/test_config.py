@@ -43,6 +43,8 @@ def test_precedence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({"broker": "http://x"}, "--broker: not a URL such as mqtt://host:1883"),
         ({"broker": "mqtt://host:99999"}, "--broker: "),
         ({"jwt_secret": "short"}, "--jwt-secret: "),
+        ({"origins": ["pages.example"]}, "--origins: "),
+        ({"trusted_proxies": ["proxy"]}, "--trusted-proxies: "),
         ({"log_level": "loud"}, "--log-level: "),
         ({"anonymous_mqtt": True, "host": "0.0.0.0"}, "--anonymous-mqtt-anywhere"),
     ],
@@ -63,7 +65,7 @@ def test_bad_environment_and_files(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"hub\.toml: cannot be read"):
         load({})
     Path("hub.toml").write_text("no_such_option = 1")
-    with pytest.raises(ConfigError, match="configuration file, no_such_option"):
+    with pytest.raises(ConfigError, match="configuration file, no_such_option: unknown option"):
         load({})
     Path("hub.toml").write_text("")
     monkeypatch.setenv("HUB_MQTT_PORT", "many")

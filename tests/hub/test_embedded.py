@@ -95,7 +95,7 @@ async def test_a_connection_without_connect_ends() -> None:
     async def never(reader: object, writer: object) -> None:
         await asyncio.Event().wait()
 
-    listeners = Listeners(never, connect_timeout=0.05)
+    listeners = Listeners(never, lambda _: True, connect_timeout=0.05)
     await listeners.open("127.0.0.1", 0, 0)
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", listeners.ports[0])

@@ -1,0 +1,52 @@
+"""uvicorn's HTTP protocol with what it lacks: a limit on the size of a request's head, and a time for it to arrive."""
+
+import asyncio
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+__all__ = ["HEAD_BYTES", "HEAD_SECONDS", "HttpProtocol"]
+
+HEAD_BYTES: Final = 64 * 1024
+"""Bytes of request line and headers that may come after the first read, which the event loop bounds (256 KiB)."""
+HEAD_SECONDS: Final = 10.0
+"""Seconds for a whole head, from the connection or from its first byte after an answer."""
+_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One HTTP connection; given to uvicorn as its option `http`."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        self._head_size, self._in_head = 0, False
+        self._late: asyncio.TimerHandle | None = self.loop.call_later(HEAD_SECONDS, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head and b"\r\n\r\n" not in data:  # a read that ends the head may bring a body along
+            self._head_size += len(data)
+            if self._head_size > HEAD_BYTES:
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_size, self._in_head = 0, True
+        if self._late is None:
+            self._late = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def on_headers_complete(self) -> None:
+        self._head_done()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_done()
+        super().connection_lost(exc)
+
+    def _head_done(self) -> None:
+        self._in_head = False
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
