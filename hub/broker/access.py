@@ -3,12 +3,11 @@
 config["plugins"] = {"hub.broker.access.TokenAuth": {"access": access}, "hub.broker.access.TopicAccess": {"access": access}}
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from amqtt.contexts import Action
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
@@ -24,7 +23,6 @@ IDENTITY: Final = "stationhub.identity"
 """The key of a session's `Identity` in `session.attributes`."""
 TELL_EVERY: Final = 10.0
 """Seconds between two lines at INFO about denials of one kind."""
-FORGET_AFTER: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -123,21 +121,10 @@ class TokenAuth(BaseAuthPlugin):  # type: ignore[misc]  # amqtt ships no types
         owner = session.attributes.get(IDENTITY)
         identity = self.config.access.connect(session.username, session.password, will_topic, owner)
         if identity is None:
-            # amqtt has put this will into the kept session of whoever owns the client id: it must not be published there
-            session.will_flag = False
-            asyncio.get_running_loop().call_later(FORGET_AFTER, _forget, session)
             return False
         session.attributes[IDENTITY] = identity
         session.is_anonymous = identity is ANONYMOUS
         return True
-
-
-def _forget(session: Session) -> None:
-    """Lets amqtt drop the session of a refused client, which it would keep as connected for ever."""
-    if IDENTITY not in session.attributes:
-        session.clean_session = True
-        transitions: Any = session.transitions
-        transitions.disconnect()
 
 
 class TopicAccess(BaseTopicPlugin):  # type: ignore[misc]  # amqtt ships no types

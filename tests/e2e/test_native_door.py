@@ -77,6 +77,13 @@ async def test_first_frame_is_no_login(world: World, first: str | bytes) -> None
         assert await ending(socket) == (4401, "UNAUTHORIZED: Unauthorized")
 
 
+async def test_no_first_frame(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that connects and says nothing is refused after a while."""
+    monkeypatch.setattr("bridge.native.AUTH_WITHIN", 0.1)
+    async with connect(address(world)) as socket:
+        assert await ending(socket) == (4401, "UNAUTHORIZED: Unauthorized")
+
+
 @pytest.mark.parametrize("how", ["query", "header", "frame"])
 async def test_login(world: World, how: str) -> None:
     """The welcome comes first, with the peer id; the first token present wins."""
