@@ -54,6 +54,7 @@ class Intake:
             topics.LIVE_USER: self._user_record,
         }
         self._unseen: set[str] = set()
+        self._witness: str | None = None
         self._probe = ""
 
     def subscribe(self) -> None:
@@ -81,7 +82,8 @@ class Intake:
     def _connected(self, connected: bool) -> None:
         """Reads all records anew: a message to this node itself comes after everything that the broker kept.
 
-        A broker answers one connection in order. What others wrote before a loss, and does not come again, was cleared meanwhile.
+        A broker answers one connection in order. What others wrote before a loss, and does not come again, was cleared meanwhile;
+        unless the broker forgot everything, as one verdict that nobody ever clears bears witness.
         """
         services = self._services
         if connected:
@@ -96,9 +98,14 @@ class Intake:
         for station_id, peer_id, _ in services.presence.sockets():
             if not services.holds(peer_id):
                 self._unseen.add(topics.LIVE_SOCKET(station_id, peer_id))
+        judged = services.presence.any_judged()
+        self._witness = None if judged is None else topics.LIVE_STATION(judged)
+        if self._witness is not None:
+            self._unseen.add(self._witness)
 
     def _synchronized(self) -> None:
-        for name in self._unseen:
+        forgotten = self._witness in self._unseen
+        for name in () if forgotten else self._unseen:
             parsed = topics.parse(name)
             if parsed is not None:
                 self._records[parsed.topic]("/".join(parsed.ids), b"", False)

@@ -161,6 +161,10 @@ class Presence:
         """Whether the station was ever heard of."""
         return station_id in self._stations
 
+    def any_judged(self) -> str | None:
+        """Some station that has a verdict."""
+        return next((station_id for station_id, station in self._stations.items() if station.verdict), None)
+
     def settled(self, station_id: str) -> bool:
         """Whether the station is plainly there by MQTT: one more message is no news."""
         station = self._stations.get(station_id)

@@ -198,6 +198,31 @@ def test_what_happened_while_a_node_was_cut_off(cluster: Cluster) -> None:
     assert cluster.here.services.presence.sockets() == []
 
 
+def test_a_broker_that_forgot_everything(cluster: Cluster) -> None:
+    """A broker that restarts without memory clears nothing: what the others hold stands, nobody sees a flap."""
+    browser, theirs = cluster.here.join(), cluster.there.join(identity("u2"))
+    station = cluster.there.join(identity(station="ws-1"))
+    cluster.there.call(station, "station-register", {"stationId": "ws-1"})
+    room_id = cluster.here.call(browser, "create-room")["roomId"]
+    cluster.there.call(theirs, "join-room", {"roomId": room_id})
+    browser.take()
+    for bench in (cluster.here, cluster.there):
+        bench.link.down()
+    cluster.broker.retained.clear()
+    for bench in (cluster.here, cluster.there):
+        bench.link.up()
+        cluster.broker.settle()
+    assert browser.take() == []
+    assert cluster.here.services.rooms.members(room_id) == [browser.peer_id, theirs.peer_id]
+    assert cluster.here.services.presence.online_ids() == ["ws-1"]
+    kept = set(cluster.broker.retained)
+    assert {
+        f"live/rooms/{room_id}/{theirs.peer_id}",
+        f"live/sockets/ws-1/{station.peer_id}",
+        "live/stations/ws-1",
+    } <= kept
+
+
 def test_what_a_crashed_node_left_behind(cluster: Cluster) -> None:
     """Records of a node that died before this one started are cleared when no such node shows itself."""
     theirs, station = cluster.there.join(identity("u2")), cluster.there.join(identity(station="ws-1"))
