@@ -1,5 +1,6 @@
 """A whole hub on port 0, in this process, with either broker; and everybody who connects to it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,7 +13,7 @@ from devices.station import Station
 from hub.config import Settings, load
 from hub.serve import Hub
 from tests.e2e.shell import Shell
-from tests.e2e.waiting import GUARD, until
+from tests.e2e.waiting import GUARD, end, until
 from tests.mosquitto import mosquitto
 
 SECRET = "a secret of the tests, long enough"
@@ -36,6 +37,11 @@ class World:
         station = await self.operator(token=self.hub.tokens.mint_station(station_id))
         await station.request("station-register", {"stationId": station_id})
         return station
+
+    def ends(self, process: asyncio.subprocess.Process) -> asyncio.subprocess.Process:
+        """A process that ends with the test, however the test ends."""
+        self._stack.push_async_callback(end, process)
+        return process
 
     def station(self, station_id: str = "st-1", **options: Any) -> Station:
         """A station on MQTT, not connected yet."""
@@ -89,6 +95,4 @@ async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
     shell = Shell(tmp_path)
     yield shell
     for started in shell.started:
-        if started.process.returncode is None:
-            started.process.kill()
-            await started.process.wait()
+        await end(started.process)

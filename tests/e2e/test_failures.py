@@ -69,6 +69,7 @@ async def test_will(stack: AsyncExitStack, tmp_path: Path, broker: Mosquitto) ->
             "1",
         ),
     )
+    world.ends(process)
     await say(broker, "stations/old-1/status", '{"devices":[]}')
     assert await browser.next_push("station-connected") == ("station-connected", {"stationId": "old-1"})
     await until(lambda: "old-1" in broker.log)

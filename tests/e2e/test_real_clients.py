@@ -40,12 +40,13 @@ def program(name: str) -> str:
 async def start(world: World, name: str, station_id: str, *arguments: str) -> asyncio.subprocess.Process:
     """mosquitto_pub or _sub as a station with its token."""
     login = ("-u", station_id, "-P", world.hub.tokens.mint_station(station_id), "-i", f"{name}-{station_id}")
-    return await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         # into a pipe they would write only when a buffer is full
         *("stdbuf", "-oL", program(name), "-h", "127.0.0.1", "-p", str(world.hub.mqtt_port), *login, *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
+    return world.ends(process)
 
 
 async def line(process: asyncio.subprocess.Process) -> str:
@@ -138,22 +139,18 @@ async def test_npm_mqtt_over_websocket(world: World, how: str) -> None:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    try:
-        assert await line(page) == "subscribed 1"
-        assert await browser.next_push("station-connected") == ("station-connected", {"stationId": "page-1"})
-        await browser.request("station-request-status", {"stationId": "page-1"})
-        assert (await browser.next_push("station-status-update"))[1]["number"] == 1
-        done = await browser.request("station-command", {"stationId": "page-1", "type": "open-gate"})
-        assert done["result"] == {"by": "node"}
-        assert [await line(page), await line(page)] == ["command report-status", "command open-gate"]
-        assert page.stdin is not None
-        page.stdin.write(how.encode() + b"\n")
-        await page.stdin.drain()
-        await asyncio.wait_for(page.wait(), GUARD)
-        if how == "die":
-            async with asyncio.timeout(GUARD):
-                assert (await browser.next_push("station-disconnected"))[1] == {"stationId": "page-1"}
-    finally:
-        if page.returncode is None:
-            page.kill()
-            await page.wait()
+    world.ends(page)
+    assert await line(page) == "subscribed 1"
+    assert await browser.next_push("station-connected") == ("station-connected", {"stationId": "page-1"})
+    await browser.request("station-request-status", {"stationId": "page-1"})
+    assert (await browser.next_push("station-status-update"))[1]["number"] == 1
+    done = await browser.request("station-command", {"stationId": "page-1", "type": "open-gate"})
+    assert done["result"] == {"by": "node"}
+    assert [await line(page), await line(page)] == ["command report-status", "command open-gate"]
+    assert page.stdin is not None
+    page.stdin.write(how.encode() + b"\n")
+    await page.stdin.drain()
+    await asyncio.wait_for(page.wait(), GUARD)
+    if how == "die":
+        async with asyncio.timeout(GUARD):
+            assert (await browser.next_push("station-disconnected"))[1] == {"stationId": "page-1"}

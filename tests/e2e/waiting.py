@@ -3,10 +3,17 @@
 import asyncio
 from collections.abc import Callable
 
-__all__ = ["GUARD", "until"]
+__all__ = ["GUARD", "end", "until"]
 
 GUARD = 15.0
 """Seconds after which a test hangs: generous, never what is measured."""
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Ends a process that still runs."""
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
 
 
 async def until(condition: Callable[[], bool]) -> None:
