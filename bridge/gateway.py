@@ -46,7 +46,6 @@ class Counters:
     errors: dict[str, int] = field(default_factory=dict)
     refused: int = 0
     stray_stream_responses: int = 0
-    batches: int = 0
 
 
 class Gateway:
@@ -151,11 +150,22 @@ class Gateway:
             station: see `PeerPush`; checked where the peer is.
         """
         nid = node_of(peer_id)
-        push = PeerPush(id=secrets.token_hex(8), event=event, data=data, station=station)
         if nid == self.services.nid:
-            self.peer_pushed(peer_id, push)
+            self._push_here(peer_id, event, data, station)
         elif nid in self.services.nodes.alive:
+            push = PeerPush(id=secrets.token_hex(8), event=event, data=data, station=station)
             self.services.push_away(peer_id, push)
+
+    def _push_here(self, peer_id: str, event: str, data: Any, station: str | None) -> None:
+        peer = self.peers.get(peer_id)
+        if peer is None or station not in (None, peer.station_id):
+            return
+        if station is not None and event == "station-cmd-join-room":
+            self.services.rooms.invite(station, data["roomId"])
+        elif station is not None and event == "station-cmd-start-stream":
+            # known here too, so that the station may signal the one who asked
+            self.services.streams.open(data["requesterId"], station, data["cameraId"])
+        peer.push(event, data)
 
     def broadcast(self, event: str, data: Any) -> None:
         """Sends an event to every browser of this node, framed once a door."""
@@ -252,15 +262,7 @@ class Gateway:
         self._tell_members(room_id, peer_id, "peer-left", "peer-disconnected")
 
     def peer_pushed(self, peer_id: str, push: PeerPush) -> None:
-        peer = self.peers.get(peer_id)
-        if peer is None or push.station not in (None, peer.station_id):
-            return
-        if push.station is not None and push.event == "station-cmd-join-room":
-            self.services.rooms.invite(push.station, push.data["roomId"])
-        elif push.station is not None and push.event == "station-cmd-start-stream":
-            # known here too, so that the station may signal the one who asked
-            self.services.streams.open(push.data["requesterId"], push.station, push.data["cameraId"])
-        peer.push(push.event, push.data)
+        self._push_here(peer_id, push.event, push.data, push.station)
 
     def kicked(self, user_id: str, session_id: str) -> None:
         for peer in list(self.peers.values()):

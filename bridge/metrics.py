@@ -40,7 +40,13 @@ class _Counters(Collector):
             ("stationhub_commands", "Commands sent to stations", services.counters.commands),
             ("stationhub_wills_ignored", "Wills of sessions that were replaced", presence.ignored_wills),
             ("stationhub_replies_stray", "Replies nobody waited for", services.commands.stray_replies),
+            (
+                "stationhub_stream_responses_stray",
+                "Stream responses nobody asked for",
+                gateway.counters.stray_stream_responses,
+            ),
             ("stationhub_statuses", "Status messages", board.received),
+            ("stationhub_statuses_clamped", "Statuses from the future, given the hub's time", board.clamped),
             ("stationhub_events", "Events of browsers and WebSocket stations", gateway.counters.events),
             ("stationhub_logins_refused", "Tokens refused", gateway.counters.refused),
         ):

@@ -24,7 +24,6 @@ from bridge.monitor import INTERVAL, Monitor
 from bridge.native import NativeDoor
 from devices import topics
 from devices.clock import SystemClock
-from devices.topics import ALL_LIVE, ALL_STATIONS
 from hub.auth import Tokens
 from hub.config import ConfigError, Settings, secret
 from hub.embedded import EmbeddedLink
@@ -152,7 +151,7 @@ class Hub:
         except TimeoutError:
             raise LinkError(
                 f"the broker did not deliver the hub's own message within {SYNC_WITHIN:.0f} s:"
-                f" allow the hub to publish and subscribe {ALL_STATIONS}, {ALL_LIVE} and {topics.PEER.filter()}"
+                f" allow the hub to publish and subscribe {topics.ALL_STATIONS}, {topics.ALL_LIVE} and {topics.PEER.filter()}"
             ) from None
 
     async def _start_http(self, listener: socket.socket) -> None:

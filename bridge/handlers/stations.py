@@ -62,9 +62,8 @@ HUB_COMMANDS: Final = frozenset({"report-status", "join-room", "start-stream"})
 
 def register(gateway: Gateway, peer: Peer, data: Register) -> StationOnly:
     identity, station_id = peer.identity, data.station_id
-    if not (identity.speaks_for(station_id) or identity.has("admin") or gateway.open_registration):
-        raise EventError(*FORBIDDEN_STATION)
-    if identity.type == "station" and not identity.speaks_for(station_id):
+    anybodys = identity.type != "station" and (identity.has("admin") or gateway.open_registration)
+    if not (identity.speaks_for(station_id) or anybodys):
         raise EventError(*FORBIDDEN_STATION)
     if gateway.services.presence.holder(station_id) not in (None, identity.user_id):
         raise EventError(*STATION_TAKEN)

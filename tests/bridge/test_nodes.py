@@ -4,7 +4,7 @@ import pytest
 
 from bridge.errors import EventError
 from hub.nodes import BEAT, NODE_TIMEOUT
-from tests.bridge.fakes import Bench, identity
+from tests.bridge.fakes import Bench, FakePeer, identity
 from tests.fakes import FakeBroker, FakeClock
 
 NODES = ("aaaaaaaa", "bbbbbbbb")
@@ -28,6 +28,16 @@ class Cluster:
         self.there.link.connected = False
         self.broker.route(f"live/nodes/{NODES[1]}", b"", retain=True)
         self.broker.settle()
+
+    def meeting(self) -> tuple[FakePeer, FakePeer, FakePeer, str]:
+        """A browser of this node and one of the other in a room, and a WebSocket station on the other: with the room's id."""
+        browser, theirs = self.here.join(), self.there.join(identity("u2"))
+        station = self.there.join(identity(station="ws-1"))
+        self.there.call(station, "station-register", {"stationId": "ws-1"})
+        room_id = self.here.call(browser, "create-room")["roomId"]
+        self.there.call(theirs, "join-room", {"roomId": room_id})
+        browser.take()
+        return browser, theirs, station, room_id
 
     def owned_by(self, nid: str) -> str:
         return next(sid for n in range(99) if self.here.services.nodes.owner(sid := f"st-{n}") == nid)
@@ -181,12 +191,7 @@ def test_signaling_with_a_ws_station_on_the_other_node(cluster: Cluster) -> None
 
 def test_what_happened_while_a_node_was_cut_off(cluster: Cluster) -> None:
     """A member who left, and a socket that closed, while the link was down, are not there when it is back."""
-    browser, theirs = cluster.here.join(), cluster.there.join(identity("u2"))
-    station = cluster.there.join(identity(station="ws-1"))
-    cluster.there.call(station, "station-register", {"stationId": "ws-1"})
-    room_id = cluster.here.call(browser, "create-room")["roomId"]
-    cluster.there.call(theirs, "join-room", {"roomId": room_id})
-    browser.take()
+    browser, theirs, station, room_id = cluster.meeting()
     cluster.here.link.down()
     cluster.there.gateway.disconnect(theirs)
     cluster.there.gateway.disconnect(station)
@@ -200,12 +205,7 @@ def test_what_happened_while_a_node_was_cut_off(cluster: Cluster) -> None:
 
 def test_a_broker_that_forgot_everything(cluster: Cluster) -> None:
     """A broker that restarts without memory clears nothing: what the others hold stands, nobody sees a flap."""
-    browser, theirs = cluster.here.join(), cluster.there.join(identity("u2"))
-    station = cluster.there.join(identity(station="ws-1"))
-    cluster.there.call(station, "station-register", {"stationId": "ws-1"})
-    room_id = cluster.here.call(browser, "create-room")["roomId"]
-    cluster.there.call(theirs, "join-room", {"roomId": room_id})
-    browser.take()
+    browser, theirs, station, room_id = cluster.meeting()
     for bench in (cluster.here, cluster.there):
         bench.link.down()
     cluster.broker.retained.clear()
