@@ -26,7 +26,7 @@ from websockets.http11 import Request
 from websockets.protocol import OPEN, SEND_EOF
 from websockets.server import ServerProtocol
 
-from bridge.door import Door, DoorFactory
+from bridge.door import Door, DoorFactory, HandshakeRefused
 from bridge.handshake import door_of, origin_allowed, read_handshake, refusal
 from devices.messages import MAX_MESSAGE
 
@@ -104,7 +104,7 @@ def text_frame(payload: bytes) -> bytes:
 
 
 class WebSocketConnection(asyncio.Protocol):
-    """One client; to its door it is the `Wire`.
+    """One client; to its door it is the `Socket`.
 
     Args:
         settings: shared by all.
@@ -113,7 +113,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     __slots__ = (
         "_alive", "_blocked", "_client", "_closing", "_connections", "_corked", "_door", "_inbox", "_is_text", "_loop",
-        "_message", "_out", "_out_size", "_path", "_protocol", "_settings", "_timer", "_transport",
+        "_message", "_out", "_out_size", "_path", "_paused", "_protocol", "_settings", "_timer", "_transport",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, connections: set[Any]) -> None:
@@ -130,10 +130,10 @@ class WebSocketConnection(asyncio.Protocol):
         self._is_text = False
         self._out: list[bytes] = []
         self._out_size = 0
-        self._corked = self._blocked = self._closing = False
+        self._corked = self._blocked = self._paused = self._closing = False
         self._alive = True
 
-    # Wire: what the door calls
+    # Socket: what the door calls
 
     @property
     def buffered(self) -> int:
@@ -174,6 +174,25 @@ class WebSocketConnection(asyncio.Protocol):
         # else the client's Close is read already, and only has to be answered
         self._loop.call_soon(self._after_reading)
 
+    def pause(self) -> None:
+        """See `Socket.pause`."""
+        if not self._closing:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """See `Socket.resume`."""
+        # a pong may have waited behind what is read only now
+        self._paused, self._alive = False, True
+        if not self._blocked and not self._closing:
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """See `Socket.abort`; `Door.closed` never comes from within this call."""
+        self._closing = True
+        self._out.clear()
+        self._transport.abort()
+
     # asyncio.Protocol: what the transport and the server call
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -201,7 +220,7 @@ class WebSocketConnection(asyncio.Protocol):
         # a pong may have waited behind what is read only now
         self._blocked, self._alive = False, True
         self._call(self._door.writable if self._door is not None and not self._closing else None)
-        if not self._blocked:
+        if not self._blocked and not self._paused:
             self._transport.resume_reading()
 
     def eof_received(self) -> None:
@@ -247,11 +266,16 @@ class WebSocketConnection(asyncio.Protocol):
             return
         try:
             door = factory(handshake)
+        except HandshakeRefused as refused:
+            self._reject(refused.status, refused.message)
+            return
         except Exception as error:
             self._log_failure(error)
             self._reject(500, "Internal server error")
             return
         self._door = door
+        if door.subprotocol is not None:
+            response.headers["Sec-WebSocket-Protocol"] = door.subprotocol
         self._protocol.send_response(response)
         self._out.extend(self._protocol.data_to_send())
         self._set_timer(self._settings.ping_interval, self._ping)
@@ -288,6 +312,8 @@ class WebSocketConnection(asyncio.Protocol):
                         self._fail(CloseCode.INVALID_DATA, "Not UTF-8")
                     else:
                         door.received(text)
+                elif opcode is OP_BINARY and frame.fin and len(frame.data) <= limit:
+                    door.received(cast("bytes", frame.data))
                 elif opcode is OP_TEXT or opcode is OP_BINARY or opcode is OP_CONT:
                     self._reassemble(frame, door)
                 elif opcode is OP_PONG:
@@ -367,6 +393,10 @@ class WebSocketConnection(asyncio.Protocol):
         if not self._closing:
             self._closing, self._message = True, None
             self._set_timer(within, self._give_up)
+            if self._paused:
+                # the client's part of the close comes behind what was left unread
+                self._paused = False
+                self._transport.resume_reading()
 
     def _tell_closed(self) -> None:
         door, sent = self._door, self._protocol.close_sent
@@ -392,7 +422,8 @@ class WebSocketConnection(asyncio.Protocol):
         self._set_timer(self._settings.ping_timeout, self._check_pong)
 
     def _check_pong(self) -> None:
-        if self._alive:
+        # nobody can tell while the door has stopped reading; one that does not read is no better for it
+        if self._alive or (self._paused and not self._blocked):
             self._set_timer(max(0.0, self._settings.ping_interval - self._settings.ping_timeout), self._ping)
         else:
             self._fail(CloseCode.INTERNAL_ERROR, "No pong in time")

@@ -8,7 +8,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Door", "DoorFactory", "Handshake", "Wire"]
+__all__ = ["Door", "DoorFactory", "Handshake", "HandshakeRefused", "Socket", "Wire"]
+
+
+class HandshakeRefused(Exception):
+    """Raised by a door's factory: the WebSocket is not opened.
+
+    Attributes:
+        status: of the HTTP answer.
+        message: for its body; it repeats nothing that the client sent.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +58,29 @@ class Wire(Protocol):
         """Starts the closing handshake: what was written before is still sent; nothing more is received."""
 
 
-class Door(Protocol):
-    """The protocol spoken on one connection. Made when the handshake is done; every method runs on the event loop."""
+class Socket(Wire, Protocol):
+    """A `Wire` with what a door needs that has a flow control of its own."""
 
-    def opened(self, wire: Wire) -> None:
+    def pause(self) -> None:
+        """Stops reading; what was read already may still come. Twice is once."""
+
+    def resume(self) -> None:
+        """Goes on reading, as soon as the socket takes what is written."""
+
+    def abort(self) -> None:
+        """Cuts the connection: nothing is sent any more; `Door.closed` follows, with 1006."""
+
+
+class Door(Protocol):
+    """The protocol spoken on one connection. Made when the handshake is done; every method runs on the event loop.
+
+    Attributes:
+        subprotocol: what the answer to the handshake names as Sec-WebSocket-Protocol; None: nothing.
+    """
+
+    subprotocol: str | None = None
+
+    def opened(self, wire: Socket) -> None:
         """The WebSocket is open."""
 
     def received(self, message: bytes | str) -> None:
@@ -62,3 +94,4 @@ class Door(Protocol):
 
 
 DoorFactory = Callable[[Handshake], Door]
+"""Makes the door of a client. Raises HandshakeRefused to keep it out."""

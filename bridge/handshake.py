@@ -1,7 +1,7 @@
 """The HTTP request that opens a WebSocket: who asks, for which door, from what page; and how to refuse. Pure."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -10,7 +10,7 @@ from websockets.http11 import Request
 
 from bridge.door import DoorFactory, Handshake
 
-__all__ = ["door_of", "origin_allowed", "read_handshake", "refusal"]
+__all__ = ["choose_subprotocol", "door_of", "origin_allowed", "read_handshake", "refusal"]
 
 
 def read_handshake(request: Request, peer: Any, trusted_proxies: frozenset[str]) -> Handshake:
@@ -55,6 +55,12 @@ def origin_allowed(headers: Mapping[str, str], origins: frozenset[str] | None) -
         return False
     # the scheme is not compared: behind a TLS proxy it differs, and the host is what a page cannot choose
     return bool(own) and own == headers.get("host", "").lower()
+
+
+def choose_subprotocol(headers: Mapping[str, str], known: Sequence[str]) -> str | None:
+    """The first of `known` that the client offers; None: it offers none of them. [RFC 6455, 4.2.2]"""
+    offered = {name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")}
+    return next((name for name in known if name in offered), None)
 
 
 def refusal(status: int, message: str) -> bytes:

@@ -1,38 +1,45 @@
-"""`EmbeddedLink`: a `Link` on amqtt's `Broker` in this process, through its public methods and plugin events only.
-
-What amqtt does wrong stands in tests/hub/embedded_exceptions.py.
-"""
+"""`EmbeddedLink`: a `Link` that is a call into the broker of this process: no socket, no copy."""
 
 import asyncio
 import logging
+from collections import deque
+from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-from amqtt.adapters import ReaderAdapter, WriterAdapter
-from amqtt.broker import Broker
-from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
-
-from devices.topics import matches
+from devices import topics
 from hub.auth import Tokens
-from hub.broker import IDENTITY, Access, Connect, Denied, Listeners
+from hub.broker import Access, HubBroker, Limits
+from hub.broker.message import Message
+from hub.broker.storage import Synchronous
 from hub.dispatch import Dispatch, Subscription
 from hub.link import LinkDown, OnConnected, OnMessage
 from hub.quiet import quieten
 
-__all__ = ["EmbeddedLink"]
+__all__ = ["EmbeddedLink", "Tls"]
 
-STOP_TIMEOUT: Final = 1.5
-SESSION_EXPIRY: Final = 3600  # seconds that a kept session outlives its connection
 BATCH: Final = 100
-"""Publishes handed to amqtt before others get a turn."""
+"""Publishes of the hub before others get a turn."""
+STORAGE: Final = "broker.sqlite"
+_NODE_RECORDS: Final = tuple(
+    topic.filter().partition("+")[0] for topic in (topics.LIVE_NODE, topics.LIVE_ROOM, topics.LIVE_SOCKET)
+)
+"""What a node says of itself and its sockets: after a restart it is another node."""
 
 log = logging.getLogger(__name__)
 
 
-class _Publish(NamedTuple):
-    topic: str
-    payload: bytes
-    qos: int
-    retain: bool
+class Tls(NamedTuple):
+    """A port for MQTT over TLS.
+
+    Attributes:
+        certificate, key: PEM files.
+        client_ca: certificates that may sign those of clients; a client with one needs no token. None: clients bring none.
+    """
+
+    port: int
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
 
 
 class EmbeddedLink:
@@ -42,11 +49,15 @@ class EmbeddedLink:
         tokens: proves who a client is.
         host: the address to listen on.
         mqtt_port, mqtt_ws_port: 0 takes a free one; once started, the attributes are the real ones.
+        tls: one more port, with TLS; `mqtts_port` is the real one.
         anonymous: a client without a password may speak for any station (for trials).
+        limits: what clients may cost.
+        storage: a directory for sessions and retained messages; None: they end with the process.
+        synchronous: how far each commit goes, see `hub.broker.storage`.
     """
 
     connected = False
-    wills_are_final = False  # amqtt may publish the will of a live session when another takes its place
+    wills_are_final = True
 
     def __init__(
         self,
@@ -55,23 +66,27 @@ class EmbeddedLink:
         host: str = "127.0.0.1",
         mqtt_port: int = 1883,
         mqtt_ws_port: int = 8083,
+        tls: Tls | None = None,
         anonymous: bool = False,
+        limits: Limits | None = None,
+        storage: Path | None = None,
+        synchronous: Synchronous = "normal",
     ) -> None:
         self.host, self.mqtt_port, self.mqtt_ws_port = host, mqtt_port, mqtt_ws_port
+        self.mqtts_port: int | None = None
+        self._tls, self._limits, self._storage, self._synchronous = tls, limits or Limits(), storage, synchronous
         self._access = Access(tokens, anonymous=anonymous)
         self._dispatch = Dispatch()
         # one queue: a subscription sees the retained messages of every publish before it, and all after it live
-        self._work: asyncio.Queue[_Publish | Subscription | None] = asyncio.Queue()
-        # amqtt gives its own retained messages to clients that may not read them: the hub's are kept and sent from here
-        self._retained: dict[str, _Publish] = {}
-        self._tasks: list[asyncio.Task[None]] = []
-        self._listeners = Listeners(self._accept, self._admit)
-        self._broker: Broker | None = None
+        self._work: deque[Message | Subscription] = deque()
+        self._working = False
+        self._broker: HubBroker | None = None
 
     @property
-    def denied(self) -> Denied:
-        """How many connects, publishes and subscribes were refused."""
-        return self._access.denied
+    def broker(self) -> HubBroker:
+        """The broker, once started."""
+        assert self._broker is not None
+        return self._broker
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -81,119 +96,94 @@ class EmbeddedLink:
         await self.stop()
 
     async def start(self) -> None:
-        """Starts the broker and listens; once in a link's life. Raises ListenError for a port that cannot be had."""
+        """Starts the broker and listens; once in a link's life.
+
+        Raises:
+            ListenError: a port cannot be had.
+            StorageError: what was stored cannot be used.
+        """
         quieten("amqtt")
         quieten("transitions")
-        config = BrokerConfig(
-            listeners={"default": ListenerConfig(type=ListenerType.EXTERNAL)},
-            session_expiry_interval=SESSION_EXPIRY,
-            plugins={
-                "hub.broker.access.TokenAuth": {"access": self._access},
-                "hub.broker.access.TopicAccess": {"access": self._access},
-                "hub.broker.events.ClientEvents": {"receiver": self},
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        listeners: dict[str, dict[str, object]] = {
+            "default": {"type": "tcp", "bind": f"{host}:{self.mqtt_port}"},
+            "ws": {"type": "ws", "bind": f"{host}:{self.mqtt_ws_port}"},
+        }
+        if self._tls is not None:
+            port, certificate, key, client_ca = self._tls
+            listeners["mqtts"] = {
+                "type": "tcp",
+                "bind": f"{host}:{port}",
+                "ssl": True,
+                "certfile": certificate,
+                "keyfile": key,
+                "cafile": client_ca,
+            }
+        broker = HubBroker(
+            {
+                "listeners": listeners,
+                "plugins": {
+                    "hub.broker.access.TokenAuth": {"access": self._access},
+                    "hub.broker.access.TopicAccess": {"access": self._access},
+                },
             },
+            limits=self._limits,
+            storage=self._storage / STORAGE if self._storage is not None else None,
+            synchronous=self._synchronous,
+            keeps=_outlives_the_node,
         )
-        self._broker = Broker(config)
-        await self._broker.start()
-        self._tasks.append(asyncio.create_task(self._pump(self._broker), name="embedded link"))
-        self.connected = True
-        try:
-            await self._listeners.open(self.host, self.mqtt_port, self.mqtt_ws_port)
-        except BaseException:
-            await self.stop()
-            raise
-        self.mqtt_port, self.mqtt_ws_port = self._listeners.ports
+        await broker.start()
+        self._broker, self.connected = broker, True
+        ports = broker.ports
+        self.mqtt_port, self.mqtt_ws_port, self.mqtts_port = ports["default"], ports["ws"], ports.get("mqtts")
+        self._wake()
         self._dispatch.tell_connected(True)
 
     async def stop(self) -> None:
-        """Ends the broker and every connection, within 3 s whatever amqtt waits for."""
+        """Ends the broker and every connection, within some seconds."""
         if self._broker is None:
             return
+        self._pump()
         broker, self._broker = self._broker, None
-        was_up, self.connected = self.connected, False
-        self._listeners.stop_accepting()
-        self._work.put_nowait(None)
-        await asyncio.wait(self._tasks, timeout=STOP_TIMEOUT / 4)
-        shutdown = asyncio.create_task(broker.shutdown(), name="broker shutdown")
-        await asyncio.wait({shutdown}, timeout=STOP_TIMEOUT)
-        await self._listeners.close()
-        for task in (shutdown, *self._tasks):
-            task.cancel()
-        await asyncio.wait({shutdown, *self._tasks}, timeout=STOP_TIMEOUT / 8)
-        if not shutdown.done() or shutdown.cancelled() or shutdown.exception() is not None:
-            log.warning("the broker did not end cleanly: its connections were cut")
-        if was_up:
-            self._dispatch.tell_connected(False)
+        self.connected = False
+        await broker.shutdown()
+        self._dispatch.tell_connected(False)
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
         """As `Link.publish`."""
         if not self.connected:
             raise LinkDown("the embedded broker is not running: nothing was published")
-        self._work.put_nowait(_Publish(topic, payload, qos, retain))
+        self._work.append(Message(topic, payload, qos, retain))
+        self._wake()
 
     def subscribe(self, topic_filter: str, on_message: OnMessage) -> None:
         """As `Link.subscribe`. Raises ValueError for what is no topic filter."""
-        self._work.put_nowait(self._dispatch.subscription(topic_filter, on_message))
+        self._work.append(self._dispatch.subscription(topic_filter, on_message))
+        self._wake()
 
     def watch_connection(self, on_connected: OnConnected) -> None:
         """As `Link.watch_connection`."""
         self._dispatch.watch(on_connected)
 
-    def received(self, topic: str, payload: bytes) -> None:
-        """A client published, or its will was published."""
-        if self.connected:
-            self._dispatch.deliver(topic, payload)
+    def _wake(self) -> None:
+        # never from within `publish` or `subscribe`: a callback may do either
+        if self._work and not self._working and self._broker is not None:
+            self._working = True
+            asyncio.get_running_loop().call_soon(self._pump)
 
-    async def send_retained(self, client_id: str, topic_filter: str, qos: int) -> None:
-        """A client subscribed: it gets the hub's retained messages that match."""
-        for topic in [topic for topic in self._retained if matches(topic_filter, topic)]:
-            # looked up anew each time: a newer one may have been published while the client acknowledged the last
-            kept, entry = self._retained.get(topic), self._broker and self._broker.sessions.get(client_id)
-            if kept is None or not entry:
-                continue
-            try:
-                await entry[1].mqtt_publish(topic, kept.payload, min(qos, kept.qos), retain=True)
-            except Exception as error:
-                log.debug("retained messages not sent: %s: %s", type(error).__name__, error)
-                return
+    def _pump(self) -> None:
+        self._working = False
+        if self._broker is None:
+            return
+        engine = self._broker.engine
+        for _ in range(min(BATCH, len(self._work))):
+            work = self._work.popleft()
+            if isinstance(work, Message):
+                engine.publish(work)
+            else:
+                engine.subscribe_local(work.topic_filter, work)
+        self._wake()
 
-    def _admit(self, connect: Connect) -> bool:
-        kept = self._broker and self._broker.sessions.get(connect.client_id)
-        return self._access.connect(*connect[1:], kept[0].attributes.get(IDENTITY) if kept else None) is not None
 
-    async def _accept(self, reader: ReaderAdapter, writer: WriterAdapter) -> None:
-        if self._broker is not None:
-            await self._broker.external_connected(reader, writer, "default")
-
-    async def _pump(self, broker: Broker) -> None:
-        done = 0
-        while (work := await self._work.get()) is not None:
-            try:
-                if isinstance(work, Subscription):
-                    self._activate(work, broker)
-                else:
-                    await self._publish(work, broker)
-            except Exception as error:
-                log.error("amqtt refused a publish or subscription: %s: %s", type(error).__name__, error)
-            done += 1
-            if done % BATCH == 0:
-                await asyncio.sleep(0)
-
-    def _activate(self, subscription: Subscription, broker: Broker) -> None:
-        theirs = [(topic, bytes(kept.data)) for topic, kept in broker.retained_messages.items()]
-        for topic, payload in theirs + [(kept.topic, kept.payload) for kept in self._retained.values()]:
-            if matches(subscription.topic_filter, topic):
-                subscription.tell(topic, payload, True)
-        self._dispatch.add(subscription)
-
-    async def _publish(self, message: _Publish, broker: Broker) -> None:
-        topic, payload = message.topic, message.payload
-        if message.retain:
-            self._retained.pop(topic, None)
-            if payload:
-                self._retained[topic] = message
-            if topic in broker.retained_messages:
-                await broker.retain_message(None, topic, b"")
-        # amqtt sends with the QoS given here, or without one with the subscription's: that is the lower for 0 and 1
-        await broker.internal_message_broadcast(topic, payload, 0 if message.qos == 0 else None)
-        self._dispatch.deliver(topic, payload)
+def _outlives_the_node(topic: str) -> bool:
+    return not topic.startswith(_NODE_RECORDS)

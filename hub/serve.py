@@ -28,7 +28,8 @@ from hub.auth import Tokens
 from hub.config import ConfigError, Settings, secret
 from hub.embedded import EmbeddedLink
 from hub.intake import Intake
-from hub.link import LinkError, ListenError
+from hub.link import LinkError
+from hub.listening import listen
 from hub.nodes import new_node_id
 from hub.remote import RemoteLink
 from hub.services import TICK, Services
@@ -84,7 +85,7 @@ class Hub:
         """
         settings = self.settings
         self.tokens = Tokens(secret(settings), open_registration=settings.open_registration)
-        listener = _listen(settings.host, settings.port)
+        listener = listen(settings.host, settings.port)
         self.http_port = listener.getsockname()[1]
         try:
             await self._start_link()
@@ -227,22 +228,6 @@ async def _every(seconds: float, work: Callable[[], None]) -> None:
             work()
         except Exception as error:
             log.error("background work failed", work=work.__qualname__, exc_info=error)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(found[0], found[1])
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(found[4])
-            listener.listen(2_048)
-        except OSError:
-            listener.close()
-            raise
-    except OSError as error:
-        raise ListenError(host, port, error.strerror or str(error)) from None
-    return listener
 
 
 def _reachable(host: str) -> str:

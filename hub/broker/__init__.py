@@ -1,18 +1,10 @@
-"""The embedded broker's parts: who may do what on it (`access`), and its sockets (`listeners`, `gate`)."""
+"""The embedded broker.
 
-from hub.broker.access import IDENTITY, Access, Denied, TokenAuth, TopicAccess
-from hub.broker.events import ClientEvents
-from hub.broker.gate import MAX_PACKET, Connect
-from hub.broker.listeners import Listeners
+To read in this order: `broker` (what amqtt sees), `engine` (the whole), `connection` (one client), `delivery` (one message).
+"""
 
-__all__ = [
-    "IDENTITY",
-    "MAX_PACKET",
-    "Access",
-    "ClientEvents",
-    "Connect",
-    "Denied",
-    "Listeners",
-    "TokenAuth",
-    "TopicAccess",
-]
+from hub.broker.access import IDENTITY, Access, TokenAuth, TopicAccess
+from hub.broker.broker import HubBroker
+from hub.broker.limits import Limits
+
+__all__ = ["IDENTITY", "Access", "HubBroker", "Limits", "TokenAuth", "TopicAccess"]

@@ -1,43 +1,39 @@
-"""Who may connect, publish and subscribe on the embedded broker: contract.md section 6, as two amqtt plugins.
+"""Who may connect, publish and subscribe on the embedded broker: contract.md section 6, as one synchronous decision.
 
-config["plugins"] = {"hub.broker.access.TokenAuth": {"access": access}, "hub.broker.access.TopicAccess": {"access": access}}
+`Access` decides. `TokenAuth` and `TopicAccess` give it to the broker as amqtt plugins:
+
+    config["plugins"] = {"hub.broker.access.TokenAuth": {"access": access}, "hub.broker.access.TopicAccess": {"access": access}}
 """
 
+import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from amqtt.contexts import Action
+from amqtt.contexts import Action as PluginAction
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session
 
+from devices.mqtt.codes import Reason
 from devices.topics import is_station_id
 from hub.acl import may_connect, may_publish, may_receive, may_subscribe
 from hub.auth import ANONYMOUS, Identity, TokenRefused, Tokens
+from hub.broker.policy import Accepted, Action, Login, Refused
 
-__all__ = ["IDENTITY", "Access", "Denied", "TokenAuth", "TopicAccess"]
+__all__ = ["IDENTITY", "Access", "TokenAuth", "TopicAccess"]
 
 IDENTITY: Final = "stationhub.identity"
-"""The key of a session's `Identity` in `session.attributes`."""
+"""The key of a session's `Identity` in `session.attributes`, for other plugins."""
 TELL_EVERY: Final = 10.0
 """Seconds between two lines at INFO about denials of one kind."""
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Denied:
-    """How often something was refused since the start."""
-
-    connects: int = 0
-    publishes: int = 0
-    subscribes: int = 0
-
-
 class Access:
-    """The decisions, and their counters; no socket, no broker.
+    """The decisions; no socket, no broker. A `hub.broker.policy.Policy`.
 
     Args:
         tokens: proves who a client is.
@@ -45,57 +41,70 @@ class Access:
         clock: seconds of any monotonic clock, for the rate of the log.
     """
 
+    reason = Reason.NOT_AUTHORIZED
+    waits = False
+
     def __init__(self, tokens: Tokens, *, anonymous: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
-        self.denied = Denied()
         self._tokens, self._anonymous, self._clock = tokens, anonymous, clock
         self._next: dict[str, float] = {}
 
-    def connect(
-        self, username: str | None, password: str | None, will_topic: str | None, owner: Identity | None = None
-    ) -> Identity | None:
-        """The identity of a client, or None when it may not connect.
-
-        Args:
-            will_topic: None: it has no will.
-            owner: of the kept session that it would continue.
-        """
+    def authenticate(self, login: Login) -> Accepted | Refused:
+        """Who a client is, by its token or its certificate; refused also for a will that it may not publish."""
+        connect = login.connect
+        username, will = connect.username, connect.will
         try:
-            identity = ANONYMOUS if self._anonymous and not password else self._tokens.verify(password)
-        except TokenRefused:
+            identity = self._identify(username, connect.password, login.certificate)
+        except (TokenRefused, UnicodeDecodeError):
             why = "its token is missing, expired or forged"
         else:
             if not may_connect(identity, username):
                 why = "the token is not that station's, nor a service's"
-            elif will_topic is not None and not may_publish(identity, will_topic):
+            elif will is not None and not may_publish(identity, will.topic):
                 why = "its will is for a topic it may not publish to"
-            elif owner is not None and owner.user_id != identity.user_id:
-                why = "its client id belongs to a session of another"
             else:
-                return identity
-        self.denied.connects += 1
+                owner = f"anonymous:{username or ''}" if identity is ANONYMOUS else identity.user_id
+                return Accepted(identity, owner, identity.expires_at)
         # anything else in that field may be a token in the wrong place
         who = username if username and is_station_id(username) else "an MQTT client"
         log.log(self._level("connect"), "refused %s: %s", who, why)
-        return None
+        return Refused()
 
-    def allows(self, identity: Identity | None, action: Action | None, topic: str) -> bool:
-        """Whether a client may do `action` with a topic or filter; None, one that was refused, may nothing."""
-        if action == Action.RECEIVE:
-            return identity is not None and may_receive(identity, topic)
-        if action == Action.PUBLISH:
-            if identity is not None and may_publish(identity, topic):
-                return True
-            self.denied.publishes += 1
-            self._tell("publish", identity)
-        else:
-            if identity is not None and may_subscribe(identity, topic):
-                return True
-            self.denied.subscribes += 1
-            self._tell("subscribe", identity)
+    def _identify(
+        self, username: str | None, password: bytes | None, certificate: Mapping[str, Any] | None
+    ) -> Identity:
+        if password:
+            return self._tokens.verify(password.decode())
+        for name in _names(certificate):
+            # without a user name, the first name that can be a station's is meant
+            if is_station_id(name) and username in (None, "", name):
+                return Identity(user_id=f"station:{name}", type="station", role="station", station_id=name)
+        if self._anonymous:
+            return ANONYMOUS
+        raise TokenRefused("Unauthorized")
+
+    def allows(self, principal: Identity, action: Action, topic: str) -> bool:
+        """Whether a client may do `action` with a topic or filter."""
+        if action == "receive":
+            return may_receive(principal, topic)
+        if may_publish(principal, topic) if action == "publish" else may_subscribe(principal, topic):
+            return True
+        log.log(self._level(action), "%s denied to %s", action, principal.user_id or "anonymous")
         return False
 
-    def _tell(self, what: Literal["publish", "subscribe"], identity: Identity | None) -> None:
-        log.log(self._level(what), "%s denied to %s", what, identity.user_id or "anonymous" if identity else "nobody")
+    def remember(self, principal: Identity) -> bytes:
+        """What of an identity decides on its rights."""
+        kept = (principal.user_id, principal.type, principal.role, principal.station_id)
+        return json.dumps(kept).encode()
+
+    def recall(self, stored: bytes, owner: str) -> Identity:
+        """The identity of a kept session; one that cannot be read has no rights until its client is back."""
+        try:
+            user_id, kind, role, station_id = json.loads(stored)
+        except ValueError:
+            user_id, kind, role, station_id = owner, "station", "station", None
+        if kind == ANONYMOUS.type:
+            return ANONYMOUS
+        return Identity(user_id=user_id, type=kind, role=role, station_id=station_id)
 
     def _level(self, kind: str) -> int:
         if self._clock() < self._next.get(kind, 0.0):
@@ -104,38 +113,55 @@ class Access:
         return logging.INFO
 
 
+def _names(certificate: Mapping[str, Any] | None) -> list[str]:
+    """The subject alternative names (DNS, URI: its last part) and common names of a verified client certificate."""
+    if not certificate:
+        return []
+    names = [
+        str(value).rsplit("/", 1)[-1] for kind, value in certificate.get("subjectAltName", ()) if kind in ("DNS", "URI")
+    ]
+    for part in certificate.get("subject", ()):
+        names += [str(value) for key, value in part if key == "commonName"]
+    return names
+
+
 @dataclass
 class _Config:
     access: Access
 
 
+_ACTIONS: Final[dict[PluginAction, Literal["publish", "subscribe", "receive"]]] = {
+    PluginAction.PUBLISH: "publish",
+    PluginAction.SUBSCRIBE: "subscribe",
+    PluginAction.RECEIVE: "receive",
+}
+
+
 class TokenAuth(BaseAuthPlugin):  # type: ignore[misc]  # amqtt ships no types
-    """Authentication: username is the station id, password its token."""
+    """Authentication: username is the station id, password its token. Alone, the broker asks `access` directly."""
 
     Config = _Config
 
     async def authenticate(self, *, session: Session) -> bool:
-        """Decides, and keeps the identity in the session."""
-        will_topic = (session.will_topic or "") if session.will_flag else None
-        # amqtt keeps sessions by client id alone: a kept one comes with the queue and subscriptions of its owner
-        owner = session.attributes.get(IDENTITY)
-        identity = self.config.access.connect(session.username, session.password, will_topic, owner)
-        if identity is None:
+        """Beside other plugins: decides, and keeps the identity in the session."""
+        verdict = self.config.access.authenticate(session.login)
+        if not isinstance(verdict, Accepted):
             return False
-        session.attributes[IDENTITY] = identity
-        session.is_anonymous = identity is ANONYMOUS
+        session.attributes[IDENTITY] = verdict.principal
+        session.is_anonymous = verdict.principal is ANONYMOUS
+        session.accepted = verdict
         return True
 
 
 class TopicAccess(BaseTopicPlugin):  # type: ignore[misc]  # amqtt ships no types
-    """Topic filtering for PUBLISH, SUBSCRIBE and delivery."""
+    """Topic filtering for PUBLISH, SUBSCRIBE and delivery. Alone, the broker asks `access` directly."""
 
     Config = _Config
 
     async def topic_filtering(
-        self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None
+        self, *, session: Session | None = None, topic: str | None = None, action: PluginAction | None = None
     ) -> bool:
-        """Whether the session's identity may."""
+        """Beside other plugins: whether the session's identity may."""
         identity = session.attributes.get(IDENTITY) if session is not None else None
         access: Access = self.config.access
-        return access.allows(identity, action, topic or "")
+        return identity is not None and action is not None and access.allows(identity, _ACTIONS[action], topic or "")

@@ -1,6 +1,6 @@
 """The two links under one suite."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from hub.embedded import EmbeddedLink
 from hub.link import Link
 from hub.remote import RemoteLink
 from tests.hub.client import Client, connect_packet, eventually
-from tests.hub.embedded_exceptions import EMBEDDED_EXCEPTIONS
 from tests.mosquitto import mosquitto
 
 SECRET = "a secret for tests, 32 characters"
@@ -60,23 +59,6 @@ class Broker:
         assert client.code == 0
         self.clients.append(client)
         return client
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "beyond_stock(name): what stock amqtt gets wrong, a row of EMBEDDED_EXCEPTIONS")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        marker = item.get_closest_marker("beyond_stock")
-        if marker is not None and "[mosquitto" not in item.name:
-            reason = f"stock amqtt: {EMBEDDED_EXCEPTIONS[marker.args[0]]}"
-            item.add_marker(pytest.mark.xfail(reason=reason, strict=True, raises=(AssertionError, TimeoutError)))
-
-
-def beyond_stock(name: str) -> Callable[[Any], Any]:
-    """Marks a case that stock amqtt gets wrong, by its name in the table."""
-    return pytest.mark.beyond_stock(name)
 
 
 @pytest.fixture(params=["embedded", "mosquitto"])

@@ -1,13 +1,14 @@
 """The embedded link alone: ports, bad clients, WebSocket, the end."""
 
 import asyncio
+import contextlib
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from hub.auth import Tokens
-from hub.broker import Listeners
+from hub.broker import Limits
 from hub.embedded import EmbeddedLink
 from hub.link import ListenError
 from tests.hub.client import connect_packet, eventually, publish_packet
@@ -33,15 +34,15 @@ async def test_stopping_does_not_wait_for_clients() -> None:
     async with EmbeddedLink(tokens=Tokens(SECRET), mqtt_port=0, mqtt_ws_port=0, anonymous=True) as link:
         broker = Broker(link, link.mqtt_port, None)
         client = await broker.client(keep_alive=0)
-        await client.subscribe(CMD)
+        await client.subscribe(CMD, 1)
         reader, writer = await asyncio.open_connection("127.0.0.1", link.mqtt_port)
         # one that subscribes and reads no more, with more on its way than the sockets hold
         deaf, deaf_writer = await asyncio.open_connection("127.0.0.1", link.mqtt_port, limit=1)
         deaf_writer.write(connect_packet("deaf") + b"\x82\x16\0\1\0\x11" + CMD.encode() + b"\0")
         await deaf.readexactly(9)
-        for _ in range(200):
+        for _ in range(100):
             link.publish(CMD, bytes(100_000))
-        await eventually(lambda: len(client.received) == 200)
+        await eventually(lambda: len(client.received) == 100)
         async with asyncio.timeout(3):
             await link.stop()
             await client.closed.wait()
@@ -91,18 +92,12 @@ async def test_garbage_hurts_nobody_and_prints_nothing(
 
 async def test_a_connection_without_connect_ends() -> None:
     """A socket that says nothing is closed after the deadline."""
-
-    async def never(reader: object, writer: object) -> None:
-        await asyncio.Event().wait()
-
-    listeners = Listeners(never, lambda _: True, connect_timeout=0.05)
-    await listeners.open("127.0.0.1", 0, 0)
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", listeners.ports[0])
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+    limits = Limits(connect_timeout=0.05)
+    async with EmbeddedLink(tokens=Tokens(SECRET), mqtt_port=0, mqtt_ws_port=0, limits=limits) as link:
+        reader, writer = await asyncio.open_connection("127.0.0.1", link.mqtt_port)
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), 5) == b""
         writer.close()
-    finally:
-        await listeners.close()
 
 
 async def test_websocket_clients_are_served() -> None:

@@ -1,7 +1,6 @@
 """One suite over both links: the embedded broker, and a real Mosquitto."""
 
 import asyncio
-import re
 from pathlib import Path
 
 import pytest
@@ -21,10 +20,8 @@ from tests.hub.conftest import (
     Broker,
     Inbox,
     Message,
-    beyond_stock,
     subscribed,
 )
-from tests.hub.embedded_exceptions import EMBEDDED_EXCEPTIONS, UNTESTED
 from tests.mosquitto import mosquitto
 
 
@@ -229,7 +226,6 @@ async def test_not_a_filter(broker: Broker) -> None:
         broker.link.subscribe("stations/#/status", Inbox())
 
 
-@beyond_stock("takeover")
 async def test_a_newer_connection_ends_the_older(broker: Broker) -> None:
     """Of two connections with one client id the newer stays. [MQTT-3.1.4-2]"""
     older = await broker.client("same")
@@ -238,7 +234,6 @@ async def test_a_newer_connection_ends_the_older(broker: Broker) -> None:
     await newer.ping()
 
 
-@beyond_stock("takeover of a kept session")
 async def test_a_taken_over_session_is_served(broker: Broker) -> None:
     """The newer connection of a kept session gets what the session subscribed to."""
     older = await broker.client("same", clean=False)
@@ -249,7 +244,6 @@ async def test_a_taken_over_session_is_served(broker: Broker) -> None:
     await eventually(lambda: newer.received, 1)
 
 
-@beyond_stock("keep-alive")
 async def test_a_silent_client_is_noticed(broker: Broker) -> None:
     """A client that misses its keep-alive by half is gone, and leaves its will. [MQTT-3.1.2-24]"""
     inbox = await subscribed(broker.link, "stations/#")
@@ -257,7 +251,6 @@ async def test_a_silent_client_is_noticed(broker: Broker) -> None:
     await eventually(lambda: inbox, 3 if broker.tokens else 15)  # Mosquitto looks every few seconds
 
 
-@beyond_stock("retained only to the subscription made")
 async def test_nobody_gets_retained_messages_unasked(broker: Broker) -> None:
     """A client gets no retained message that only others subscribed to."""
     station = await broker.client()
@@ -271,7 +264,6 @@ async def test_nobody_gets_retained_messages_unasked(broker: Broker) -> None:
     assert stranger.received == []
 
 
-@beyond_stock("QoS of a delivery")
 async def test_a_delivery_has_the_lower_qos(broker: Broker) -> None:
     """A QoS 0 message stays one for a QoS 1 subscription. [MQTT-3.8.4-6]"""
     reader, station = await broker.client(service=True), await broker.client()
@@ -281,7 +273,6 @@ async def test_a_delivery_has_the_lower_qos(broker: Broker) -> None:
     assert reader.received[0].qos == 0
 
 
-@beyond_stock("QoS of a second subscription")
 async def test_subscribing_again_changes_the_qos(broker: Broker) -> None:
     """The newer subscription to a filter replaces the older. [MQTT-3.8.4-3]"""
     client = await broker.client()
@@ -292,7 +283,6 @@ async def test_subscribing_again_changes_the_qos(broker: Broker) -> None:
     assert client.received[0].qos == 1
 
 
-@beyond_stock("queued messages")
 async def test_a_kept_session_gets_what_it_missed(broker: Broker) -> None:
     """QoS 1 messages wait for a kept session, and come as live ones."""
     client = await broker.client("kept", clean=False)
@@ -306,7 +296,6 @@ async def test_a_kept_session_gets_what_it_missed(broker: Broker) -> None:
     assert again.received == [Received(CMD, b"do", 1, False)]
 
 
-@beyond_stock("unacknowledged messages")
 async def test_an_unacknowledged_message_comes_again(broker: Broker) -> None:
     """What was not acknowledged is sent again, marked DUP, when the kept session is back. [MQTT-4.4.0-1]"""
     client = await broker.client("kept", clean=False, acknowledge=False)
@@ -319,7 +308,6 @@ async def test_an_unacknowledged_message_comes_again(broker: Broker) -> None:
     assert again.received == [Received(CMD, b"do", 1, False, True)]
 
 
-@beyond_stock("burst before DISCONNECT")
 async def test_all_before_a_goodbye_counts(broker: Broker) -> None:
     """Messages sent right before DISCONNECT arrive."""
     inbox = await subscribed(broker.link, "stations/+/status")
@@ -329,7 +317,6 @@ async def test_all_before_a_goodbye_counts(broker: Broker) -> None:
     await eventually(lambda: len(inbox) == 20, 1)
 
 
-@beyond_stock("payload smuggling")
 async def test_a_refused_message_does_nothing(broker: Broker) -> None:
     """Bytes inside a PUBLISH with a wildcard topic are payload, whatever they look like. [MQTT-3.3.2-2]"""
     inbox = await subscribed(broker.link, "stations/#")
@@ -338,7 +325,6 @@ async def test_a_refused_message_does_nothing(broker: Broker) -> None:
     assert await settled(broker, inbox) == []
 
 
-@beyond_stock("will after a $ topic")
 async def test_a_will_survives_a_dollar_topic(broker: Broker) -> None:
     """A client that published to a $ topic still has its will."""
     inbox = await subscribed(broker.link, "stations/#")
@@ -349,31 +335,25 @@ async def test_a_will_survives_a_dollar_topic(broker: Broker) -> None:
     await eventually(lambda: inbox, 1)
 
 
-@beyond_stock("MQTT 5")
 async def test_version_5_is_spoken(broker: Broker) -> None:
     """A version 5 client may connect."""
     async with asyncio.timeout(1):
         assert await broker.client(level=5)
 
 
-def test_every_exception_has_its_case() -> None:
-    """A row without a case that proves it, or a case without a row, is noticed."""
-    here = Path(__file__)
-    text = here.read_text() + (here.parent / "test_access.py").read_text()
-    assert set(re.findall(r'^@beyond_stock\("(.*)"\)', text, re.MULTILINE)) == set(EMBEDDED_EXCEPTIONS)
-    assert not set(UNTESTED) & set(EMBEDDED_EXCEPTIONS)
-
-
 async def test_a_stopped_link_is_down(tmp_path: Path) -> None:
     """Before start and after stop nothing is published; watchers hear of both; stopping twice is one stop."""
     async with mosquitto(tmp_path) as server:
-        for link in (EmbeddedLink(tokens=Tokens(SECRET), mqtt_port=0, mqtt_ws_port=0), RemoteLink(server.url)):
+        for link, final in (
+            (EmbeddedLink(tokens=Tokens(SECRET), mqtt_port=0, mqtt_ws_port=0), True),
+            (RemoteLink(server.url), False),
+        ):
             told: list[bool] = []
             link.watch_connection(told.append)
             with pytest.raises(LinkDown):
                 link.publish(LIVE, b"")
             await link.start()
-            assert (link.connected, told, link.wills_are_final) == (True, [True], False)
+            assert (link.connected, told, link.wills_are_final) == (True, [True], final)
             await link.stop()
             await link.stop()
             assert (link.connected, told) == (False, [True, False])

@@ -1,0 +1,538 @@
+"""One client's connection: bytes in, packets handled, bytes out; no socket in it. A shell (TCP, TLS, WebSocket) feeds it.
+
+`receive` takes what one read gave and handles every whole packet in it. What is to be sent, to this client or to others, is
+collected and leaves with one write a client when all that was readable has been read (`Engine.flush`). A PUBLISH of QoS 0
+on a topic that this client used before goes straight from the buffer to its subscribers.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from devices.mqtt.codec import decode, encode
+from devices.mqtt.codes import MalformedPacket, MqttError, PacketType, ProtocolError, Reason
+from devices.mqtt.packets import Connack, Disconnect
+from devices.mqtt.properties import Properties, Property
+from hub.broker import handlers, incoming
+from hub.broker.delivery import RETAIN, TopicRoute
+from hub.broker.message import Message, extra_properties, publish_as_4, publish_as_5
+from hub.broker.session import Session, Subscription
+from hub.broker.wire import Wire
+
+if TYPE_CHECKING:
+    from hub.broker.engine import Engine
+
+__all__ = ["Connection"]
+
+TURN: Final = 65_536
+"""Bytes of one read after which the others get their turn."""
+TOPICS: Final = 16
+"""Topics of which a connection remembers the route."""
+
+# why a connection is not read from
+_SUSPENDED, _CONGESTED, _TURN, _RATE, _HELD = 1, 2, 4, 8, 16
+
+log = logging.getLogger(__name__)
+
+
+class Connection:
+    """One client's connection.
+
+    Attributes:
+        session: None until the client is authenticated, and when the connection is over.
+        version: 4 (3.1.1 and 3.1) or 5; 0 before CONNECT.
+        plain: the version, if every message goes to this client as the same bytes; 0: it uses topic aliases or a packet limit.
+        out: packets that leave with the next flush.
+        room: bytes that may be added before its QoS 0 messages are dropped.
+        window: QoS 1 and 2 messages that it wants in flight at most.
+        starved: something waits for room.
+        backlog: retained messages still to be sent: (subscription, topics).
+        held: packets of it that wait for a commit.
+        last_seen: monotonic seconds, about.
+    """
+
+    __slots__ = (
+        "_aliases_in",
+        "_aliases_out",
+        "_allowance",
+        "_deadline",
+        "_need",
+        "_paused",
+        "_tail",
+        "_waiting",
+        "accepts",
+        "aliases_max",
+        "backlog",
+        "closed",
+        "connected_at",
+        "details",
+        "engine",
+        "expires",
+        "held",
+        "keep_alive",
+        "last_seen",
+        "out",
+        "plain",
+        "room",
+        "session",
+        "starved",
+        "topics",
+        "version",
+        "window",
+        "wire",
+    )
+
+    def __init__(self, engine: "Engine", wire: Wire) -> None:
+        limits = engine.limits
+        self.engine, self.wire = engine, wire
+        self.session: Session | None = None
+        self.version = self.plain = 0
+        self.out: list[bytes] = []
+        self.room = limits.send_buffer
+        self.window = limits.inflight
+        self.starved = self.closed = False
+        self.backlog: deque[tuple[Subscription, list[str]]] | None = None
+        self.held = 0
+        self.topics: dict[bytes, TopicRoute] = {}
+        self.accepts: int | None = None
+        self.aliases_max = 0
+        self.details = True
+        self.keep_alive = 0.0
+        self.expires: float | None = None
+        self.last_seen = self.connected_at = engine.now
+        self._aliases_in: dict[int, bytes] | None = None
+        self._aliases_out: dict[str, int] | None = None
+        self._allowance = limits.receive_rate
+        self._paused = 0
+        self._tail = bytearray()
+        self._need = 0
+        self._waiting: Callable[[Any], None] | None = None
+        self._deadline: list[Any] | None = engine.deadlines.set(engine.now + limits.connect_timeout, self)
+
+    # what the shell tells
+
+    def receive(self, data: bytes) -> None:
+        """Takes the next piece of what the client sent."""
+        engine = self.engine
+        if self.closed:
+            return
+        self.last_seen = engine.now
+        engine.stats.bytes_received += len(data)
+        if self._tail or self._paused & _SUSPENDED:
+            self._tail += data
+            if self._paused & _SUSPENDED or len(self._tail) < self._need:
+                return
+            data = bytes(self._tail)
+            self._tail.clear()
+        self._work(data)
+        if len(data) >= TURN and not self.closed:
+            # a client that sends without end must not keep the others waiting
+            self._pause(_TURN)
+            engine.turns.append(self)
+        engine.wake()
+
+    def drained(self) -> None:
+        """There is room again in the transport's buffer."""
+        if self.closed:
+            return
+        self._measure()
+        self._feed()
+        self.engine.wake()
+
+    def lost(self) -> None:
+        """The transport is gone, or the client has nothing more to say."""
+        self._over("connection lost", will=True)
+        self.engine.wake()
+
+    # reading
+
+    def _work(self, data: bytes) -> None:
+        self._need = 0
+        try:
+            done = self._packets(data)
+        except MqttError as error:
+            self._fail(error, data)
+            return
+        if done < len(data) and not self.closed:
+            self._tail += data[done:] if done else data
+
+    def _packets(self, data: bytes) -> int:
+        """Handles all whole packets; gives where the rest begins."""
+        engine = self.engine
+        deliveries, generation = engine.deliveries, engine.deliveries.router
+        limit, plain, dirty = engine.limits.max_packet, self.plain, engine.dirty
+        version5 = self.version == 5
+        topics, session = self.topics, self.session
+        at, end, sent, received = 0, len(data), 0, 0
+        while end - at >= 2:
+            first, size, body = data[at], data[at + 1], at + 2
+            if size > 127:
+                size, body = _length(data, at + 1, end)
+                if size < 0:
+                    break
+                if body + size - at > limit:
+                    raise ProtocolError("a packet larger than is accepted", Reason.PACKET_TOO_LARGE)
+            stop = body + size
+            if stop > end:
+                self._need = stop - at
+                break
+            if first == 0x30 and session is not None and size > 2:
+                topic_end = body + 2 + (data[body] << 8 | data[body + 1])
+                route = topics.get(data[body + 2 : topic_end])
+                start = topic_end + version5
+                if (
+                    route is not None
+                    and route.fast
+                    and route.generation == generation.generation
+                    and start <= stop
+                    and not (version5 and data[topic_end])
+                ):
+                    received += 1
+                    raw, other, length = data[at:stop], None, stop - at
+                    for target in route.sessions:
+                        connection = target.connection
+                        if connection is None:
+                            continue
+                        kind = connection.plain
+                        if kind == plain:
+                            packet = raw
+                        elif kind:
+                            if other is None:
+                                other = (publish_as_4 if version5 else publish_as_5)(raw, stop - topic_end)
+                            packet = other
+                        else:
+                            connection.send_qos0(Message(route.topic, data[start:stop]), False, ())
+                            continue
+                        if length > connection.room and not connection.make_room(length):
+                            continue
+                        connection.room -= length
+                        out = connection.out
+                        if not out:
+                            dirty.append(connection)
+                        out.append(packet)
+                        sent += 1
+                    if route.local:
+                        payload = data[start:stop]
+                        for local in route.local:
+                            local.tell(route.topic, payload, False)
+                    at = stop
+                    continue
+            at = stop
+            if first >> 4 == PacketType.PUBLISH:
+                if session is None:
+                    raise ProtocolError("the first packet is no CONNECT")
+                received += 1
+                incoming.publish(self, first, data, body, stop)
+            elif first == 0x40 and size == 2 and session is not None:
+                deliveries.acknowledged(session, data[body] << 8 | data[body + 1])
+            else:
+                self._control(first, data[body:stop])
+                plain, version5, session = self.plain, self.version == 5, self.session
+            if self.closed or self._paused & _SUSPENDED:
+                break
+        stats = engine.stats
+        stats.messages_received += received
+        stats.messages_sent += sent
+        if self._allowance and received:
+            self._spend(received)
+        return at
+
+    def _control(self, first: int, body: bytes) -> None:
+        packet = decode(first, body, self.version)
+        kind = first >> 4
+        if self.session is None and kind != PacketType.CONNECT:
+            raise ProtocolError("the first packet is no CONNECT")  # [MQTT-3.1.0-1]
+        handler = handlers.HANDLERS.get(kind)
+        if handler is None:
+            raise ProtocolError(f"a client does not send {PacketType(kind).name}")
+        handler(self, packet)
+
+    def decide(self, answer: "bool | Any | Awaitable[Any]", then: Callable[[Any], None]) -> None:
+        """Calls `then` with an answer, now, or when it is there; until then nothing of this client is looked at."""
+        if not isinstance(answer, Awaitable):
+            then(answer)
+            return
+        self._waiting = then
+        self._pause(_SUSPENDED)
+        self.engine.spawn(answer, self._decided)
+
+    def _decided(self, answer: Any) -> None:
+        then, self._waiting = self._waiting, None
+        if self.closed or then is None:
+            return
+        self._unpause(_SUSPENDED)
+        try:
+            then(answer)
+        except MqttError as error:
+            self._fail(error, b"")
+        if self._tail and not self.closed and not self._paused & _SUSPENDED:
+            data = bytes(self._tail)
+            self._tail.clear()
+            self._work(data)
+        self.engine.wake()
+
+    def hold(self) -> None:
+        """One more packet waits for a commit; too many, and nothing more is read until it is made."""
+        self.held += 1
+        if self.held >= self.engine.limits.receive_maximum:
+            self._pause(_HELD)
+
+    def release(self, packet: bytes) -> None:
+        """What a packet promises is stored."""
+        self.held -= 1
+        self.write(packet)
+        if self.held < self.engine.limits.receive_maximum:
+            self._unpause(_HELD)
+
+    def add_backlog(self, subscription: Subscription, topics: list[str]) -> None:
+        """Retained messages that a subscription is due."""
+        if self.backlog is None:
+            self.backlog = deque()
+        self.backlog.append((subscription, topics))
+
+    def _spend(self, messages: int) -> None:
+        """Counts what was read against the rate, and stops reading for as long as it was too much."""
+        rate = self.engine.limits.receive_rate
+        now = self.engine.clock.monotonic()
+        self._allowance = min(rate, self._allowance + (now - self.connected_at) * rate) - messages
+        self.connected_at = now
+        if self._allowance < 0 and not self._paused & _RATE:
+            self._pause(_RATE)
+            self.engine.later(-self._allowance / rate, self._read_again)
+        self._allowance = self._allowance or 1e-9
+
+    def _read_again(self) -> None:
+        self._unpause(_RATE)
+
+    def turn(self) -> None:
+        """The others had theirs."""
+        self._unpause(_TURN)
+
+    def _pause(self, why: int) -> None:
+        if not self._paused and not self.closed:
+            self.wire.pause()
+        self._paused |= why
+
+    def _unpause(self, why: int) -> None:
+        if self._paused & why:
+            self._paused &= ~why
+            if not self._paused and not self.closed:
+                self.wire.resume()
+
+    # writing
+
+    def write(self, packet: bytes) -> None:
+        """Sends a packet with the next flush."""
+        if self.closed:
+            return
+        if not self.out:
+            self.engine.dirty.append(self)
+        self.out.append(packet)
+        self.room -= len(packet)
+
+    def promise(self, packet: bytes) -> None:
+        """Sends a packet once all that was noted up to now is stored."""
+        engine = self.engine
+        if engine.uncommitted or self.held:
+            engine.hold(self, packet)
+        else:
+            self.write(packet)
+
+    def send_qos0(self, message: Message, retain: bool, identifiers: tuple[int, ...]) -> None:
+        """Sends a QoS 0 message, unless the client is too slow for it."""
+        stats = self.engine.stats
+        if self.plain and not retain and not identifiers and message.expires is None:
+            packet: bytes | None = message.plain(self.version)
+        elif message.size > self.room and not self.make_room(message.size):
+            return
+        else:
+            packet = self.publish_packet(message, RETAIN if retain else 0, None, identifiers)
+        if packet is None:
+            stats.dropped["larger than the client accepts"] += 1
+            return
+        if len(packet) > self.room and not self.make_room(len(packet)):
+            return
+        stats.messages_sent += 1
+        self.write(packet)
+
+    def publish_packet(
+        self, message: Message, flags: int, packet_id: int | None, identifiers: tuple[int, ...]
+    ) -> bytes | None:
+        """The PUBLISH packet for this client; None: it is larger than the client accepts."""
+        if self.version != 5:
+            return message.packet_4(flags, packet_id)
+        remaining = None if message.expires is None else message.expires - self.engine.clock.monotonic()
+        topic, alias = None, None
+        if self.aliases_max:
+            aliases = self._aliases_out
+            if aliases is None:
+                aliases = self._aliases_out = {}
+            alias = aliases.get(message.topic)
+            if alias is not None:
+                topic = b"\0\0"
+            elif len(aliases) < self.aliases_max:
+                alias = len(aliases) + 1
+        packet = message.packet_5(flags, packet_id, extra_properties(remaining, identifiers, alias), topic)
+        if self.accepts is not None and len(packet) > self.accepts:
+            return None
+        if alias is not None and topic is None and self._aliases_out is not None:
+            self._aliases_out[message.topic] = alias
+        return packet
+
+    def make_room(self, size: int) -> bool:
+        """Whether there is room after all; counts a message that is dropped for want of it."""
+        waiting = self.wire.buffered() + sum(map(len, self.out))
+        self.room = self.engine.limits.send_buffer - waiting
+        if size <= self.room or not waiting:
+            return True
+        self.engine.stats.dropped["slow client"] += 1
+        return False
+
+    def flush(self) -> None:
+        """Hands everything collected to the transport, in one piece."""
+        out = self.out
+        if not out:
+            return
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        self.engine.stats.bytes_sent += len(data)
+        self.wire.send(data)
+        self._measure()
+        if self.starved:
+            self._feed()
+
+    def _measure(self) -> None:
+        limits, waiting = self.engine.limits, self.wire.buffered()
+        self.room = limits.send_buffer - waiting
+        if waiting > limits.send_buffer_max:
+            log.warning("a client does not read: disconnected, client id %r", self._name())
+            self._over("slow client", will=True, abort=True)
+        elif self.room <= 0:
+            self._pause(_CONGESTED)
+        else:
+            self._unpause(_CONGESTED)
+
+    def _feed(self) -> None:
+        if self.starved and self.room > 0 and self.session is not None:
+            self.starved = False
+            self.engine.deliveries.pump(self.session)
+
+    # topic aliases of the client
+
+    def alias(self, number: int, topic: bytes) -> bytes:
+        """The topic that an alias of the client stands for; a topic that is given is remembered [MQTT-3.3.2-8]."""
+        if not 0 < number <= self.engine.limits.topic_aliases:
+            raise ProtocolError("a topic alias that was not offered", Reason.TOPIC_ALIAS_INVALID)
+        if self._aliases_in is None:
+            self._aliases_in = {}
+        if topic:
+            self._aliases_in[number] = topic
+            return topic
+        known = self._aliases_in.get(number)
+        if known is None:
+            raise ProtocolError("a topic alias without a topic", Reason.TOPIC_ALIAS_INVALID)
+        return known
+
+    def remember(self, topic: bytes, route: TopicRoute) -> None:
+        """Messages on this topic are allowed, and this is where they go."""
+        if len(self.topics) >= TOPICS:
+            self.topics.clear()
+        self.topics[topic] = route
+
+    # time
+
+    def watch(self) -> None:
+        """Sets the next time to look at: keep-alive, or the end of the client's token."""
+        at = float("inf")
+        if self.keep_alive:
+            at = self.last_seen + self.keep_alive
+        if self.expires is not None:
+            at = min(at, self.expires)
+        deadlines = self.engine.deadlines
+        deadlines.cancel(self._deadline)
+        self._deadline = deadlines.set(at, self) if at != float("inf") else None
+
+    def due(self, now: float) -> None:
+        """Something may be overdue."""
+        self._deadline = None
+        if self.closed:
+            return
+        if self.session is None:
+            self._over("no CONNECT in time", will=False, abort=True)
+        elif self.expires is not None and self.expires <= now:
+            self.disconnect(Reason.NOT_AUTHORIZED, "its token has ended")
+        elif self.keep_alive and self.last_seen + self.keep_alive <= now:
+            self.disconnect(Reason.KEEP_ALIVE_TIMEOUT, "silent for longer than its keep-alive")
+        else:
+            self.watch()
+
+    # the end
+
+    def refuse(self, code: int, packet: bytes | None = None) -> None:
+        """Answers CONNECT with an error, and ends."""
+        self.engine.stats.refused += 1
+        if packet is None:
+            packet = encode(Connack(code), self.version or 4)
+        self.write(packet)
+        self._over("refused", will=False)
+
+    def disconnect(self, reason: Reason, why: str, *, will: bool = True) -> None:
+        """Ends the connection from this side [MQTT-5: 3.14]; 3.1.1 knows no way to say why."""
+        if self.closed:
+            return
+        if self.version == 5 and self.session is not None:
+            properties: Properties = {Property.REASON_STRING: why} if self.details else {}
+            self.write(encode(Disconnect(reason, properties), 5))
+        self._over(why, will=will)
+
+    def goodbye(self, *, will: bool) -> None:
+        """The client said DISCONNECT."""
+        self._over("said goodbye", will=will)
+
+    def _fail(self, error: MqttError, data: bytes) -> None:
+        log.debug("client id %r: %s", self._name(), error)
+        if self.session is None:
+            answer = handlers.refusal(error, data)
+            if answer is not None:
+                self.refuse(0, answer)
+                return
+            self.engine.stats.refused += 1
+        self.disconnect(error.reason, str(error))
+        self._over(str(error), will=True)
+
+    def _over(self, why: str, *, will: bool, abort: bool = False) -> None:
+        if self.closed:
+            return
+        if not abort:
+            self.flush()
+        if self.closed:  # it was too slow even for that
+            return
+        self.closed = True
+        self.engine.deadlines.cancel(self._deadline)
+        self._deadline = None
+        self._tail.clear()
+        self.out.clear()
+        session, self.session = self.session, None
+        self.engine.gone(self, session, why, will=will)
+        if abort:
+            self.wire.abort()
+        else:
+            self.wire.close()
+
+    def _name(self) -> str:
+        return self.session.client_id if self.session is not None else ""
+
+
+def _length(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """A remaining length and where it ends; (-1, 0): it is not whole yet. Raises MalformedPacket after four bytes."""
+    size = shift = 0
+    for position in range(at, min(at + 4, end)):
+        byte = data[position]
+        size |= (byte & 127) << shift
+        if byte < 128:
+            return size, position + 1
+        shift += 7
+    if end - at >= 4:
+        raise MalformedPacket("a remaining length of more than four bytes")
+    return -1, 0

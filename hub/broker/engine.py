@@ -1,0 +1,568 @@
+"""The broker without its sockets: connections, sessions, wills, takeover, time. Pure: a `Shell` runs what has to wait.
+
+    wire -> Connection.receive -> handlers, incoming -> Deliveries -> other connections' `out` -> flush -> wires
+
+Nothing in here creates a task or a future for a packet.
+"""
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, Protocol
+
+from devices.clock import Clock
+from devices.mqtt.codec import encode
+from devices.mqtt.codes import Reason
+from devices.mqtt.packets import Connack, Connect
+from devices.mqtt.properties import Property
+from hub.broker.connection import Connection
+from hub.broker.deadlines import Deadlines
+from hub.broker.delivery import Deliveries, Local
+from hub.broker.handlers import shared
+from hub.broker.incoming import forwarded
+from hub.broker.limits import Limits
+from hub.broker.message import Message
+from hub.broker.policy import FOREVER, Accepted, Policy
+from hub.broker.session import Session, SharedGroup, Subscription, Will
+from hub.broker.stats import Gauges, Stats
+from hub.broker.store import Store
+from hub.broker.wire import Wire
+
+__all__ = ["TICK", "Engine", "Shell", "Watcher"]
+
+TICK: Final = 0.25
+"""Seconds between two looks at the clock; deadlines are met by so much, never early."""
+_SLACK: Final = 2 * TICK
+COMMIT_WITHIN: Final = 0.002
+"""Seconds for which changes are collected into one commit."""
+RETRY_COMMIT: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Shell(Protocol):
+    """What runs the engine: an event loop."""
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Calls back when all that is readable now has been read."""
+
+    def later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Calls back after some time."""
+
+    def spawn(self, work: Awaitable[Any], callback: Callable[[Any], None]) -> None:
+        """Waits for `work` and hands on its result; False when it failed, which is logged."""
+
+    def aside(self, work: Callable[[], None], callback: Callable[[Exception | None], None]) -> None:
+        """Runs blocking work in a thread, then calls back with what it raised, or None."""
+
+
+class Watcher(Protocol):
+    """Who wants to know of clients; called on the event loop, must not raise."""
+
+    def connected(self, session: Session, connection: Connection) -> None:
+        """A client is authenticated, and has its CONNACK."""
+
+    def disconnected(self, session: Session, why: str) -> None:
+        """Its connection is over; its will, if due at once, was published before."""
+
+    def subscribed(self, session: Session, subscription: Subscription) -> None:
+        """It subscribed."""
+
+    def unsubscribed(self, session: Session, topic_filter: str) -> None:
+        """It unsubscribed."""
+
+    def retained(self, message: Message) -> None:
+        """A message of a client is kept, or with an empty payload cleared."""
+
+
+class _Away:
+    """The deadline of a session without a connection."""
+
+    __slots__ = ("_engine", "_session")
+
+    def __init__(self, engine: "Engine", session: Session) -> None:
+        self._engine, self._session = engine, session
+
+    def due(self, now: float) -> None:
+        """Its will, or its end."""
+        self._engine.away(self._session, now)
+
+
+class Engine:
+    """All connections and sessions of a broker.
+
+    Attributes:
+        now: monotonic seconds, at most `TICK` old.
+        dirty: connections with something to send.
+        turns: connections that wait for the others to have their turn.
+        connections: how many there are.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        shell: Shell,
+        clock: Clock,
+        *,
+        limits: Limits | None = None,
+        store: Store | None = None,
+        watchers: Iterable[Watcher] = (),
+    ) -> None:
+        self.policy, self._shell, self.clock, self.limits = policy, shell, clock, limits or Limits()
+        self.store, self._watchers = store, list(watchers)
+        self.stats = Stats()
+        self.deadlines = Deadlines()
+        self.deliveries = Deliveries(self.limits, self.stats, clock.monotonic, self._may_receive, store)
+        self.sessions: dict[tuple[str, str], Session] = {}
+        self.dirty: list[Connection] = []
+        self.turns: list[Connection] = []
+        self.connections = 0
+        self.now = clock.monotonic()
+        self.later, self.spawn = shell.later, shell.spawn
+        self._away: dict[Session, None] = {}
+        self._all: set[Connection] = set()
+        self.on_published: Callable[[Session, Message], None] | None = None
+        self._held: list[tuple[Connection, bytes]] = []
+        self._waking = self._commit_due = self._committing = False
+        self._unordered: list[Message] = []
+        self._draining = False
+        self._dropped = 0
+
+    # what the shell calls
+
+    def load(self) -> None:
+        """Takes up what was stored. Raises StorageError."""
+        if self.store is None:
+            return
+        sessions, retained = self.store.load(self.policy.recall)
+        for message in retained:
+            self.deliveries.retained.set(message)
+        for session in sessions:
+            self.sessions[session.key] = session
+            for subscription in list(session.subscriptions.values()):
+                self._enter(session, subscription)
+            self._leave_for(session)
+
+    def accept(self, wire: Wire) -> Connection:
+        """A new connection."""
+        connection = Connection(self, wire)
+        self.connections += 1
+        self._all.add(connection)
+        return connection
+
+    def wake(self) -> None:
+        """Sees to it that what was collected leaves soon, and that what was noted is committed."""
+        if (self.dirty or self.turns) and not self._waking:
+            self._waking = True
+            self._shell.soon(self.flush)
+        if self.store is not None and not self._commit_due and (self.store.dirty or self._held):
+            self._commit_due = True
+            self._shell.later(COMMIT_WITHIN, self._commit)
+
+    def flush(self) -> None:
+        """Everything collected leaves, one write a connection."""
+        self._waking = False
+        dirty, turns = self.dirty[:], self.turns[:]
+        # emptied in place: connections in the middle of a read hold on to the list
+        self.dirty.clear()
+        self.turns.clear()
+        for connection in dirty:
+            connection.flush()
+        for connection in turns:
+            connection.turn()
+        self.wake()
+
+    def tick(self) -> None:
+        """Time has passed."""
+        self.now = self.clock.monotonic()
+        self.deadlines.pass_until(self.now)
+        dropped = sum(self.stats.dropped.values())
+        if dropped > self._dropped:
+            log.info("%d messages dropped, by reason in all: %s", dropped - self._dropped, dict(self.stats.dropped))
+            self._dropped = dropped
+        self.wake()
+
+    def close(self) -> None:
+        """Ends every connection: the server goes [MQTT-5: 0x8B]. No will is published: it is the broker that leaves."""
+        for connection in list(self._all):
+            connection.disconnect(Reason.SERVER_SHUTTING_DOWN, "the server shuts down", will=False)
+        self.flush()
+        if self.store is not None:
+            self.store.close()
+
+    def gauges(self) -> Gauges:
+        """How much there is now; costs a look at every session."""
+        sessions = self.sessions.values()
+        return Gauges(
+            connections=self.connections,
+            sessions=len(self.sessions),
+            subscriptions=sum(len(session.subscriptions) for session in sessions),
+            retained=len(self.deliveries.retained),
+            queued=sum(len(session.queue) for session in sessions if session.queue is not None),
+            inflight=sum(len(session.inflight) for session in sessions),
+            routes=self.deliveries.router.routes,
+            route_misses=self.deliveries.router.misses,
+        )
+
+    # storage
+
+    @property
+    def uncommitted(self) -> bool:
+        """Whether something noted is not safe yet."""
+        return self.store is not None and (self.store.dirty or self._committing or bool(self._held))
+
+    def hold(self, connection: Connection, packet: bytes) -> None:
+        """Sends a packet after the next commit."""
+        if connection.closed:
+            return
+        self._held.append((connection, packet))
+        connection.hold()
+
+    def _commit(self) -> None:
+        self._commit_due = False
+        if self._committing or self.store is None:
+            return
+        held, self._held = self._held, []
+        try:
+            self.store.write()
+            if not self.store.syncs:
+                self.store.commit()
+                self._release(held)
+                self.wake()
+                return
+        except Exception as error:
+            self._not_committed(held, error)
+            return
+        self._committing = True
+
+        def done(error: Exception | None) -> None:
+            self._committing = False
+            if error is not None:
+                self._not_committed(held, error)
+                return
+            self._release(held)
+            self.wake()
+
+        self._shell.aside(self.store.commit, done)
+
+    def _release(self, held: list[tuple[Connection, bytes]]) -> None:
+        for connection, packet in held:
+            connection.release(packet)
+
+    def _not_committed(self, held: list[tuple[Connection, bytes]], error: Exception) -> None:
+        log.error("nothing can be stored, clients are not acknowledged: %s", error)
+        self._held = held + self._held
+        self._commit_due = True
+        self._shell.later(RETRY_COMMIT, self._commit)
+
+    # connections
+
+    def new_client_id(self) -> str:
+        """For a client that came without one [MQTT-3.1.3-6]."""
+        return f"auto-{secrets.token_hex(8)}"
+
+    def bounded_expiry(self, wanted: float) -> float:
+        """How long a session may outlive its connection, for what its client asked for."""
+        return min(wanted, self.limits.session_expiry)
+
+    def attach(self, connection: Connection, packet: Connect, verdict: Accepted, assigned: bool) -> None:
+        """An authenticated client gets its session: its own from before, or a new one."""
+        key = (verdict.owner, packet.client_id)
+        session = self.sessions.get(key)
+        if session is not None and session.connection is not None:
+            session.connection.disconnect(
+                Reason.SESSION_TAKEN_OVER, "taken over by a newer connection"
+            )  # [MQTT-3.1.4-3]
+            session = self.sessions.get(key)
+        if session is not None and packet.clean:
+            self.end(session)
+            session = None
+        present = session is not None
+        if session is None:
+            self._make_room()
+            session = self.sessions[key] = Session(key, verdict.principal)
+        session.principal = verdict.principal
+        self.deadlines.cancel(session.deadline)
+        session.deadline = session.will_due = session.ended = None
+        self._away.pop(session, None)
+        if present:
+            self._recheck(session)
+        self._agree(connection, session, packet, verdict)
+        session.connection, connection.session = connection, session
+        if self.store is not None:
+            was, session.durable = session.durable, session.expiry > 0
+            if session.durable:
+                self.store.session(session)
+            elif was:
+                self.store.dropped(session)
+        self.stats.connects += 1
+        connection.write(self._connack(connection, packet, present, assigned))
+        connection.watch()
+        for watcher in self._watchers:
+            watcher.connected(session, connection)
+        if present:
+            self.deliveries.resume(session)
+
+    def _agree(self, connection: Connection, session: Session, packet: Connect, verdict: Accepted) -> None:
+        """Sets what CONNECT asked for, as far as it is granted."""
+        limits, given = self.limits, packet.properties
+        five = packet.version == 5
+        session.expiry = self.bounded_expiry(
+            given.get(Property.SESSION_EXPIRY, 0) if five else (0.0 if packet.clean else FOREVER)
+        )
+        keep_alive = packet.keep_alive
+        if five and limits.keep_alive_max and not 0 < keep_alive <= limits.keep_alive_max:
+            keep_alive = limits.keep_alive_max
+        connection.keep_alive = keep_alive * 1.5 + _SLACK if keep_alive else 0.0
+        connection.last_seen = self.now
+        if verdict.expires_at != FOREVER:
+            left = verdict.expires_at - self.clock.wall_ms() / 1000
+            connection.expires = self.clock.monotonic() + left + limits.token_grace
+        connection.window = min(limits.inflight, given.get(Property.RECEIVE_MAXIMUM, limits.inflight))
+        connection.aliases_max = min(limits.topic_aliases, given.get(Property.TOPIC_ALIAS_MAXIMUM, 0))
+        connection.accepts = given.get(Property.MAXIMUM_PACKET_SIZE)
+        connection.details = bool(given.get(Property.REQUEST_PROBLEM_INFORMATION, 1))
+        connection.plain = 0 if connection.aliases_max or connection.accepts is not None else connection.version
+        session.will = self._will(packet)
+
+    def _will(self, packet: Connect) -> Will | None:
+        will = packet.will
+        if will is None:
+            return None
+        properties, _ = forwarded(will.properties, 0.0)
+        message = Message(will.topic, will.payload, will.qos, will.retain, properties)
+        expiry = will.properties.get(Property.MESSAGE_EXPIRY)
+        return Will(message, will.properties.get(Property.WILL_DELAY, 0), expiry)
+
+    def _connack(self, connection: Connection, packet: Connect, present: bool, assigned: bool) -> bytes:
+        if connection.version != 5:
+            return b"\x20\x02\x01\x00" if present else b"\x20\x02\x00\x00"
+        limits, session = self.limits, connection.session
+        assert session is not None
+        given: dict[Property, Any] = {
+            Property.RECEIVE_MAXIMUM: limits.receive_maximum,
+            Property.MAXIMUM_PACKET_SIZE: limits.max_packet,
+        }
+        if limits.topic_aliases:
+            given[Property.TOPIC_ALIAS_MAXIMUM] = limits.topic_aliases
+        if assigned:
+            given[Property.ASSIGNED_CLIENT_ID] = session.client_id
+        if limits.keep_alive_max and not 0 < packet.keep_alive <= limits.keep_alive_max:
+            given[Property.SERVER_KEEP_ALIVE] = limits.keep_alive_max
+        if session.expiry != packet.properties.get(Property.SESSION_EXPIRY, 0):
+            given[Property.SESSION_EXPIRY] = int(session.expiry)
+        return encode(Connack(Reason.SUCCESS, present, given), 5)
+
+    def _recheck(self, session: Session) -> None:
+        """A session continues with other rights, perhaps: subscriptions that it may not have any more go."""
+        if self.policy.waits:
+            return
+        for topic_filter in list(session.subscriptions):
+            inner = (shared(topic_filter) or ("", topic_filter))[1]
+            if self.policy.allows(session.principal, "subscribe", inner) is not True:
+                self.unsubscribe(session, topic_filter)
+            else:
+                self.deliveries.router.changed(inner)
+
+    def gone(self, connection: Connection, session: Session | None, why: str, *, will: bool) -> None:
+        """A connection is over."""
+        self._all.discard(connection)
+        self.connections -= 1
+        if session is None:
+            return
+        self.stats.disconnects[why] += 1
+        session.connection = None
+        session.ended = self.clock.monotonic()
+        session.resend = None
+        if not will:
+            session.will = None
+        if session.will is not None:
+            if session.will.delay and session.expiry > 0:
+                session.will_due = session.ended + min(session.will.delay, session.expiry)
+            else:
+                self._publish_will(session)
+        self.deliveries.abandon(session)
+        for watcher in self._watchers:
+            watcher.disconnected(session, why)
+        if session.expiry <= 0:
+            self.end(session)
+        else:
+            if self.store is not None and session.durable:
+                self.store.session(session)
+            self._leave_for(session)
+
+    def _leave_for(self, session: Session) -> None:
+        """A session stays without a connection until it is due."""
+        assert session.ended is not None
+        self._away[session] = None
+        at = session.ended + session.expiry
+        if session.will_due is not None:
+            at = min(at, session.will_due)
+        session.deadline = self.deadlines.set(at, _Away(self, session)) if at != FOREVER else None
+
+    def away(self, session: Session, now: float) -> None:
+        """A session without a connection is due: for its will, or its end."""
+        if session.connection is not None or session.ended is None:
+            return
+        if session.will_due is not None and session.will_due <= now:
+            session.will_due = None
+            self._publish_will(session)
+        if session.ended + session.expiry <= now:
+            self.end(session)
+        else:
+            self._leave_for(session)
+
+    def _publish_will(self, session: Session) -> None:
+        will, session.will = session.will, None
+        if will is None:
+            return
+        message = will.message
+        if will.expiry is not None:
+            message.expires = self.clock.monotonic() + will.expiry
+        message.source = session
+        self.publish(message)
+
+    def end(self, session: Session) -> None:
+        """A session is no more: its will, its subscriptions, what waited for it."""
+        self.deadlines.cancel(session.deadline)
+        session.deadline = None
+        if session.will is not None and session.connection is None:
+            self._publish_will(session)
+        for topic_filter in list(session.subscriptions):
+            self._leave(session, topic_filter)
+        self.deliveries.abandon(session)
+        if self.store is not None and session.durable:
+            self.store.dropped(session)
+        self._away.pop(session, None)
+        if self.sessions.get(session.key) is session:
+            del self.sessions[session.key]
+
+    def _make_room(self) -> None:
+        while len(self.sessions) >= self.limits.sessions and self._away:
+            oldest = next(iter(self._away))
+            log.warning("too many sessions: that of client id %r ends, it is away longest", oldest.client_id)
+            self.end(oldest)
+
+    # subscriptions
+
+    def subscribe(self, session: Session, subscription: Subscription) -> None:
+        """Adds a subscription, or replaces it [MQTT-3.8.4-3]."""
+        self._enter(session, subscription)
+        if self.store is not None and session.durable:
+            self.store.subscription(session, subscription)
+        for watcher in self._watchers:
+            watcher.subscribed(session, subscription)
+
+    def _enter(self, session: Session, subscription: Subscription) -> None:
+        topic_filter, router = subscription.topic_filter, self.deliveries.router
+        share = shared(topic_filter)
+        if share is None:
+            router.add(topic_filter, session, subscription)
+        else:
+            group = self.deliveries.groups.get(share)
+            if group is None:
+                group = self.deliveries.groups[share] = SharedGroup(*share)
+                router.add(group.topic_filter, group, group)
+            session.shared += session not in group.members
+            group.members[session] = subscription
+            subscription.group = group
+        session.subscriptions[topic_filter] = subscription
+
+    def unsubscribe(self, session: Session, topic_filter: str) -> bool:
+        """Ends a subscription. False: there was none."""
+        if topic_filter not in session.subscriptions:
+            return False
+        self._leave(session, topic_filter)
+        if self.store is not None and session.durable:
+            self.store.unsubscribed(session, topic_filter)
+        for watcher in self._watchers:
+            watcher.unsubscribed(session, topic_filter)
+        return True
+
+    def _leave(self, session: Session, topic_filter: str) -> None:
+        group = session.subscriptions.pop(topic_filter).group
+        if group is None:
+            self.deliveries.router.remove(topic_filter, session)
+            return
+        del group.members[session]
+        session.shared -= 1
+        if not group.members:
+            self.deliveries.router.remove(group.topic_filter, group)
+            del self.deliveries.groups[group.name, group.topic_filter]
+
+    def send_retained(self, connection: Connection, subscription: Subscription) -> None:
+        """Sends what is kept to a subscription just made [MQTT-3.3.1-9]."""
+        topics = self.deliveries.retained.match(subscription.topic_filter)
+        if not topics:
+            return
+        if self.policy.waits:
+            connection.decide(
+                self._receivable(connection, topics), lambda left: self._backlog(connection, subscription, left)
+            )
+        else:
+            self._backlog(connection, subscription, topics)
+
+    def _backlog(self, connection: Connection, subscription: Subscription, topics: Any) -> None:
+        if topics and connection.session is not None:
+            connection.add_backlog(subscription, topics)
+            self.deliveries.pump(connection.session)
+
+    # the policy
+
+    def _may_receive(self, principal: Any, topic: str) -> bool:
+        return self.policy.waits or self.policy.allows(principal, "receive", topic) is True
+
+    async def _receivable(self, connection: Connection, topics: list[str]) -> list[str]:
+        session = connection.session
+        if session is None:
+            return []
+        return [topic for topic in topics if await self._asked(session.principal, topic)]
+
+    async def _asked(self, principal: Any, topic: str) -> bool:
+        answer = self.policy.allows(principal, "receive", topic)
+        return bool(await answer if isinstance(answer, Awaitable) else answer)
+
+    async def permit(self, allowed: Awaitable[bool], message: Message) -> "set[Session] | bool":
+        """For a policy that waits: False, or the sessions that may have a client's message."""
+        return await self._receivers(message) if await allowed else False
+
+    async def _receivers(self, message: Message) -> set[Session]:
+        route = self.deliveries.router.route(message.topic)
+        sessions = [target.session for target in route.targets]
+        for group in route.groups:
+            sessions += group.members
+        return {session for session in sessions if await self._asked(session.principal, message.topic)}
+
+    # this process
+
+    def publish(self, message: Message) -> None:
+        """Publishes a message that no client sent: the hub's own, or a will."""
+        if message.retain:
+            self.deliveries.retain(message)
+        if not self.policy.waits:
+            self.deliveries.publish(message)
+            message.source = None
+            self.wake()
+            return
+        self._unordered.append(message)
+        if not self._draining:
+            self._draining = True
+            self.spawn(self._drain(), lambda _: None)
+
+    async def _drain(self) -> None:
+        """In order, whatever the policy waits for."""
+        try:
+            while self._unordered:
+                message = self._unordered.pop(0)
+                self.deliveries.publish(message, await self._receivers(message))
+                self.wake()
+        finally:
+            self._draining = False
+
+    def subscribe_local(self, topic_filter: str, local: Local) -> None:
+        """A subscriber in this process: what is retained at once, then live messages."""
+        for topic in self.deliveries.retained.match(topic_filter):
+            kept = self.deliveries.kept(topic)
+            if kept is not None:
+                local.tell(topic, kept.payload, True)
+        self.deliveries.router.add(topic_filter, local, local)
