@@ -8,6 +8,8 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from bridge.gateway import Gateway
+from hub.broker.engine import Engine
+from hub.embedded import EmbeddedLink
 
 __all__ = ["registry"]
 
@@ -61,9 +63,51 @@ class _Counters(Collector):
         yield errors
 
 
+class _Broker(Collector):
+    """The embedded broker's."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        gauges, stats = self._engine.gauges(), self._engine.stats
+        for name, text, value in (
+            ("stationhub_mqtt_clients", "MQTT clients connected", gauges.connections),
+            ("stationhub_mqtt_sessions", "MQTT sessions, connected or kept", gauges.sessions),
+            ("stationhub_mqtt_subscriptions", "Subscriptions of MQTT clients", gauges.subscriptions),
+            ("stationhub_mqtt_retained", "Retained messages", gauges.retained),
+            ("stationhub_mqtt_queued", "Messages that wait for a session", gauges.queued),
+            ("stationhub_mqtt_inflight", "Messages sent and not acknowledged", gauges.inflight),
+            ("stationhub_mqtt_routes", "Topics whose route is kept ready", gauges.routes),
+        ):
+            yield GaugeMetricFamily(name, text, value)
+        for name, text, count in (
+            ("stationhub_mqtt_received", "Messages from MQTT clients", stats.messages_received),
+            ("stationhub_mqtt_sent", "Messages to MQTT clients", stats.messages_sent),
+            ("stationhub_mqtt_received_bytes", "Bytes from MQTT clients", stats.bytes_received),
+            ("stationhub_mqtt_sent_bytes", "Bytes to MQTT clients", stats.bytes_sent),
+            ("stationhub_mqtt_connects", "MQTT clients let in", stats.connects),
+            ("stationhub_mqtt_refused", "MQTT clients refused", stats.refused),
+            ("stationhub_mqtt_route_misses", "Routes worked out anew", gauges.route_misses),
+        ):
+            yield CounterMetricFamily(name, text, count)
+        for name, text, label, counts in (
+            ("stationhub_mqtt_dropped", "Messages dropped", "reason", stats.dropped),
+            ("stationhub_mqtt_disconnects", "Ends of connections", "reason", stats.disconnects),
+            ("stationhub_mqtt_denied", "Packets refused for want of rights", "action", stats.denied),
+        ):
+            family = CounterMetricFamily(name, text, labels=[label])
+            for key, count in counts.items():
+                family.add_metric([key], count)
+            yield family
+
+
 def registry(gateway: Gateway) -> CollectorRegistry:
-    """The metrics of one gateway and its process."""
+    """The metrics of one gateway, its broker if it is embedded, and its process."""
     found = CollectorRegistry()
     found.register(_Counters(gateway))
+    link = gateway.services.link
+    if isinstance(link, EmbeddedLink):
+        found.register(_Broker(link.broker.engine))
     ProcessCollector(registry=found)
     return found

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 __all__ = [
     "ALL_LIVE",
     "ALL_STATIONS",
+    "ALL_SYS",
     "LIVE_MEMBER",
     "LIVE_NODE",
     "LIVE_ROOM",
@@ -34,6 +35,7 @@ __all__ = [
     "STATION_ROOM",
     "STATION_STATUS",
     "STATION_STREAM",
+    "SYS",
     "TOPICS",
     "Parsed",
     "Topic",
@@ -129,6 +131,9 @@ PEER = Topic("peers/{nid}/{pid}")
 
 ALL_STATIONS: Final = "stations/#"
 ALL_LIVE: Final = "live/#"
+ALL_SYS: Final = "$SYS/#"
+SYS: Final = "$SYS/broker/"
+"""In front of what the embedded broker says of itself; what follows has as many levels as it likes."""
 
 TOPICS: Final = (
     STATION_STATUS,

@@ -3,6 +3,7 @@
 from devices.topics import (
     ALL_LIVE,
     ALL_STATIONS,
+    ALL_SYS,
     LIVE_STATION,
     SIGNAL_IN,
     STATION_CMD,
@@ -16,6 +17,9 @@ __all__ = ["may_connect", "may_publish", "may_receive", "may_subscribe"]
 
 _STATIONS = ALL_STATIONS.removesuffix("#")
 _LIVE = ALL_LIVE.removesuffix("#")
+_SYS = ALL_SYS.removesuffix("#")
+_OWN = (STATION_CMD, SIGNAL_IN, LIVE_STATION)
+"""What a station may hear."""
 
 
 def _speaks_for(identity: Identity, station_id: str) -> bool:
@@ -54,11 +58,12 @@ def may_subscribe(identity: Identity, topic_filter: str) -> bool:
     if not valid_filter(topic_filter):
         return False
     if _is_service(identity):
-        return topic_filter.startswith((_STATIONS, _LIVE))
-    return any(
-        ids is not None and _speaks_for(identity, ids[0])
-        for ids in (topic.ids(topic_filter) for topic in (STATION_CMD, SIGNAL_IN, LIVE_STATION))
-    )
+        return topic_filter.startswith((_STATIONS, _LIVE, _SYS))
+    for topic in _OWN:
+        ids = topic.ids(topic_filter)
+        if ids is not None:
+            return _speaks_for(identity, ids[0])
+    return False
 
 
 def may_receive(identity: Identity, topic: str) -> bool:

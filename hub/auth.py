@@ -39,6 +39,8 @@ ALGORITHMS: Final = ("HS256",)
 CLOCK_TOLERANCE: Final = 30.0
 """Seconds by which clocks may differ (contract.md section 1)."""
 DAY: Final = 86_400.0
+VERIFIED: Final = 20_000
+"""Tokens whose signature is remembered."""
 
 # a short secret is refused or warned of once, at start (`hub.config`); not at every token
 warnings.filterwarnings("ignore", message=".*HMAC key.*")
@@ -109,6 +111,8 @@ class Tokens:
         self._secret = secret
         self._open = open_registration
         self._clock = clock
+        # a storm of reconnects shows the same tokens again: what costs is the signature, and it does not change
+        self._verified: dict[str, Identity] = {}
 
     def mint_user(
         self,
@@ -142,6 +146,15 @@ class Tokens:
         """
         if not token:
             raise TokenRefused("Unauthorized")
+        identity = self._verified.get(token)
+        if identity is None or identity.expires_at <= self._clock() - CLOCK_TOLERANCE:
+            identity = self._verify(token)
+            if len(self._verified) >= VERIFIED:
+                self._verified.clear()
+            self._verified[token] = identity
+        return identity
+
+    def _verify(self, token: str) -> Identity:
         try:
             claims = jwt.decode(
                 token,

@@ -18,6 +18,7 @@ from devices.operator import OperatorError
 from devices.topics import is_station_id
 from hub import fleet_table
 from hub.auth import DAY, ROLES, AuthError, Tokens, is_user_id
+from hub.broker.storage import StorageError
 from hub.config import ConfigError, Settings, load, makes_secret, read_secret, secret
 from hub.link import LinkError
 from hub.log import configure
@@ -65,7 +66,7 @@ def run(work: Coroutine[Any, Any, int | None]) -> None:
             code = runner.run(work)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    except (ConfigError, LinkError, AuthError, OperatorError, SimulationError) as error:
+    except (ConfigError, LinkError, StorageError, AuthError, OperatorError, SimulationError) as error:
         fail(str(error))
     if code:
         raise typer.Exit(code)

@@ -9,19 +9,23 @@ Precedence: flag, then environment `HUB_*`, then the file, then the default.
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import fields
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from hub.auth import new_secret
+from hub.broker.limits import Limits
+from hub.broker.storage import Synchronous
 from hub.log import LogFormat, LogLevel
 
 __all__ = ["LOOPBACK", "ConfigError", "Settings", "load", "makes_secret", "read_secret", "secret"]
 
+_LIMITS = Limits()
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 SECRET_FILE = "jwt-secret"
 # a text of the environment or a flag is a list by commas
@@ -44,7 +48,21 @@ class Settings(BaseSettings):
     port: Port = Field(3101, description="HTTP port: API, /ws, console, /metrics. 0 picks a free one.")
     mqtt_port: Port = Field(1883, description="MQTT port of the embedded broker. 0 picks a free one.")
     mqtt_ws_port: Port = Field(8083, description="MQTT over WebSocket port. 0 picks a free one.")
+    mqtts_port: Port | None = Field(
+        None, description="MQTT over TLS port, with --tls-certificate and --tls-key. None: no TLS. 0 picks a free one."
+    )
+    tls_certificate: Path | None = Field(None, description="The hub's certificate for MQTT over TLS, PEM.")
+    tls_key: Path | None = Field(None, description="Its key, PEM.")
+    tls_client_ca: Path | None = Field(
+        None, description="CAs of client certificates, PEM: a station with one of its name needs no token."
+    )
     data_dir: Path = Field(Path("hub-data"), description="Where the hub keeps what outlives it.")
+    durability: Literal["memory", "disk"] = Field(
+        "disk", description="Where MQTT sessions and retained messages live: memory or disk (in the data directory)."
+    )
+    synchronous: Synchronous = Field(
+        "normal", description="What a power loss may take: off, normal, full or extra; see docs/broker.md."
+    )
     jwt_secret: SecretStr | None = Field(
         None, description="Secret of the HS256 tokens. Without one, it is made and kept in the data directory."
     )
@@ -70,6 +88,54 @@ class Settings(BaseSettings):
         description="Origins whose pages may connect, beside the hub's own, by commas. None given: any, by token alone.",
     )
     trusted_proxies: Texts = Field([], description="Addresses of proxies whose X-Forwarded-For is believed, by commas.")
+    mqtt_connect_timeout: float = Field(
+        _LIMITS.connect_timeout, gt=0, description="Seconds from a client's connection to its CONNECT."
+    )
+    mqtt_max_packet: int = Field(
+        _LIMITS.max_packet, ge=1_024, le=268_435_460, description="Bytes of a client's packet."
+    )
+    mqtt_max_connections: int = Field(_LIMITS.max_connections, ge=1, description="MQTT clients at once.")
+    mqtt_keep_alive_max: int = Field(
+        _LIMITS.keep_alive_max, ge=0, le=65_535, description="Longest keep-alive of an MQTT 5 client, seconds. 0: any."
+    )
+    mqtt_inflight: int = Field(
+        _LIMITS.inflight, ge=1, le=65_000, description="QoS 1 and 2 messages sent to a client and not acknowledged."
+    )
+    mqtt_receive_maximum: int = Field(
+        _LIMITS.receive_maximum, ge=1, le=65_535, description="QoS 1 and 2 messages of a client and not answered."
+    )
+    mqtt_topic_aliases: int = Field(_LIMITS.topic_aliases, ge=0, le=65_535, description="Topic aliases, each way.")
+    mqtt_queue_messages: int = Field(
+        _LIMITS.queue_messages, ge=0, description="Messages that wait for a session that is away or slow."
+    )
+    mqtt_queue_bytes: int = Field(_LIMITS.queue_bytes, ge=0, description="Bytes that wait for it.")
+    mqtt_queue_qos0: bool = Field(_LIMITS.queue_qos0, description="QoS 0 messages wait for a session that is away too.")
+    mqtt_send_buffer: int = Field(
+        _LIMITS.send_buffer,
+        ge=131_072,
+        description="Bytes on their way to a client, above which its QoS 0 messages are dropped.",
+    )
+    mqtt_send_buffer_max: int = Field(
+        _LIMITS.send_buffer_max, ge=131_072, description="Bytes above which it is disconnected."
+    )
+    mqtt_receive_rate: float = Field(
+        _LIMITS.receive_rate, ge=0, description="Messages a second read from one client. 0: no limit."
+    )
+    mqtt_session_expiry: float = Field(
+        _LIMITS.session_expiry, ge=0, description="Longest that a session outlives its connection, seconds."
+    )
+    mqtt_sessions: int = Field(_LIMITS.sessions, ge=1, description="Sessions at once, connected or not.")
+    mqtt_subscriptions: int = Field(_LIMITS.subscriptions, ge=1, description="Subscriptions of a session.")
+    mqtt_topic_levels: int = Field(_LIMITS.topic_levels, ge=1, description="Levels of a topic or filter.")
+    mqtt_retained: int = Field(
+        _LIMITS.retained, ge=0, description="Retained messages before those of clients are refused."
+    )
+    mqtt_token_grace: float = Field(
+        _LIMITS.token_grace, ge=0, description="Seconds from the end of a token to the end of its connection."
+    )
+    mqtt_sys_interval: float = Field(
+        _LIMITS.sys_interval, ge=0, description="Seconds between two updates of $SYS/broker. 0: none."
+    )
     log_level: LogLevel = Field("info", description="debug, info, warning or error.")
     log_format: LogFormat = Field("text", description="text or json.")
 
@@ -112,6 +178,22 @@ class Settings(BaseSettings):
         if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or port == 0:
             raise ValueError("not a URL such as mqtt://host:1883")
         return value
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of the embedded broker: every option whose name begins with `mqtt_` and is one."""
+        return Limits(**{one.name: getattr(self, f"mqtt_{one.name}") for one in fields(Limits)})
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> "Settings":
+        if self.mqtts_port is not None and (self.tls_certificate is None or self.tls_key is None):
+            raise ValueError("--mqtts-port needs --tls-certificate and --tls-key")
+        for path in (self.tls_certificate, self.tls_key, self.tls_client_ca):
+            if self.mqtts_port is not None and path is not None and not path.is_file():
+                raise ValueError(f"{path}: there is no such file")
+        if self.mqtt_send_buffer_max < self.mqtt_send_buffer:
+            raise ValueError("--mqtt-send-buffer-max is less than --mqtt-send-buffer")
+        return self
 
     @model_validator(mode="after")
     def _anonymous_is_local(self) -> "Settings":

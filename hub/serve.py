@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,17 +17,18 @@ import uvicorn
 
 from bridge.connection import Settings as WebSocketSettings
 from bridge.connection import protocol_class
-from bridge.door import Handshake
+from bridge.door import DoorFactory, Handshake
 from bridge.gateway import FLUSH, Gateway
 from bridge.http.app import create_app
 from bridge.http.server import HttpProtocol
 from bridge.monitor import INTERVAL, Monitor
+from bridge.mqtt_door import MqttDoor
 from bridge.native import NativeDoor
 from devices import topics
 from devices.clock import SystemClock
 from hub.auth import Tokens
 from hub.config import ConfigError, Settings, secret
-from hub.embedded import EmbeddedLink
+from hub.embedded import EmbeddedLink, Tls
 from hub.intake import Intake
 from hub.link import LinkError
 from hub.listening import listen
@@ -64,7 +66,7 @@ class Hub:
     """One hub node, as a context manager: everything listens inside.
 
     Attributes:
-        http_port, mqtt_port, mqtt_ws_port: the real ports; the MQTT ones None with an external broker.
+        http_port, mqtt_port, mqtt_ws_port, mqtts_port: the real ports; the MQTT ones None with an external broker.
         tokens: mints and checks access tokens.
         gateway, services: the parts, for tests and for `hub demo`.
     """
@@ -74,6 +76,7 @@ class Hub:
         self.http_port = 0
         self.mqtt_port: int | None = None
         self.mqtt_ws_port: int | None = None
+        self.mqtts_port: int | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -118,10 +121,15 @@ class Hub:
                 host=settings.host,
                 mqtt_port=settings.mqtt_port,
                 mqtt_ws_port=settings.mqtt_ws_port,
+                tls=_tls(settings),
                 anonymous=settings.anonymous_mqtt,
+                limits=settings.limits,
+                storage=settings.data_dir if settings.durability == "disk" else None,
+                synchronous=settings.synchronous,
             )
             await self.link.start()
             self.mqtt_port, self.mqtt_ws_port = self.link.mqtt_port, self.link.mqtt_ws_port
+            self.mqtts_port = self.link.mqtts_port
         self.services = Services(
             self.link, SystemClock(), room_expiry=settings.room_expiry, will_grace=settings.will_grace, nid=nid
         )
@@ -164,8 +172,12 @@ class Hub:
         def admin_door(handshake: Handshake) -> NativeDoor:
             return NativeDoor(gateway, handshake, monitor)
 
+        doors: dict[str, DoorFactory] = {"/ws": door, "/ws/admin": admin_door}
+        if isinstance(self.link, EmbeddedLink):
+            accept = self.link.broker.accept
+            doors["/mqtt"] = lambda handshake: MqttDoor(accept, handshake)
         sockets = WebSocketSettings(
-            doors={"/ws": door, "/ws/admin": admin_door},
+            doors=doors,
             origins=frozenset(self.settings.origins) or None,
             trusted_proxies=frozenset(self.settings.trusted_proxies),
         )
@@ -206,7 +218,7 @@ class Hub:
         return f"http://{_reachable(self.settings.host)}:{self.http_port}"
 
     def ready(self) -> dict[str, object]:
-        """What `--ready-file` says."""
+        """What `--ready-file` says; `mqtts` only when there is TLS."""
         host = _reachable(self.settings.host)
         mqtt, ws = self.mqtt_port, self.mqtt_ws_port
         return {
@@ -214,7 +226,7 @@ class Hub:
             "http": self.http_url,
             "mqtt": f"mqtt://{host}:{mqtt}" if mqtt else None,
             "mqttWs": f"ws://{host}:{ws}/mqtt" if ws else None,
-        }
+        } | ({"mqtts": f"mqtts://{host}:{self.mqtts_port}"} if self.mqtts_port else {})
 
 
 async def _every(seconds: float, work: Callable[[], None]) -> None:
@@ -228,6 +240,20 @@ async def _every(seconds: float, work: Callable[[], None]) -> None:
             work()
         except Exception as error:
             log.error("background work failed", work=work.__qualname__, exc_info=error)
+
+
+def _tls(settings: Settings) -> Tls | None:
+    if settings.mqtts_port is None or settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    try:
+        ssl.create_default_context(cafile=settings.tls_client_ca).load_cert_chain(
+            settings.tls_certificate, settings.tls_key
+        )
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(
+            f"--tls-certificate, --tls-key, --tls-client-ca: cannot be used: {error.strerror or error}"
+        ) from None
+    return Tls(settings.mqtts_port, settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
 
 
 def _reachable(host: str) -> str:

@@ -59,6 +59,9 @@ IO_MODULES = {"asyncio", "socket", "time", "random", "threading", "amqtt", "gmqt
 PURE = (
     *("devices.topics", "devices.messages", "devices.session", "devices.models"),
     *("hub.presence", "hub.rooms", "hub.sessions", "hub.status", "hub.commands", "hub.acl"),
+    *(f"devices.mqtt.{name}" for name in ("codes", "properties", "packets", "codec", "stream")),
+    *(f"hub.broker.{name}" for name in ("limits", "policy", "message", "router", "retained", "session", "deadlines")),
+    *(f"hub.broker.{name}" for name in ("stats", "delivery", "incoming", "handlers", "connection", "engine", "wire")),
     *("bridge.protocol", "bridge.limits", "bridge.batches", "bridge.payloads"),
 )
 

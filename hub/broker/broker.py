@@ -6,6 +6,7 @@ first byte of a client on is `hub.broker.engine`.
 
 import asyncio
 import logging
+import secrets
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from amqtt.broker import DEFAULT_PORTS, Broker, RetainedApplicationMessage
-from amqtt.contexts import BrokerConfig, ListenerType
+from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
 from amqtt.errors import BrokerError
 from amqtt.events import BrokerEvents
 from transitions import MachineError
@@ -29,6 +30,7 @@ from hub.broker.store import Store
 from hub.broker.sys import SysTopics
 from hub.broker.tcp import TcpProtocol
 from hub.broker.websocket import WebSocketProtocol, WebSocketSettings
+from hub.broker.wire import Feed, Wire
 from hub.listening import listen
 
 __all__ = ["HubBroker"]
@@ -142,9 +144,10 @@ class HubBroker(Broker):  # type: ignore[misc]  # amqtt ships no types
             clock,
             limits=limits,
             store=store,
+            new_id=lambda: secrets.token_hex(8),
             watchers=(*watchers, *((events,) if self.plugins_manager._event_plugin_callbacks else ())),
         )
-        if events.wants(BrokerEvents.MESSAGE_RECEIVED, BrokerEvents.MESSAGE_BROADCAST):
+        if events.wants(BrokerEvents.MESSAGE_RECEIVED, BrokerEvents.MESSAGE_BROADCAST, BrokerEvents.RETAINED_MESSAGE):
             self.engine.on_published = events.published
         self._transports: set[asyncio.Transport] = set()
         self._sockets: dict[str, socket.socket] = {}
@@ -199,6 +202,14 @@ class HubBroker(Broker):  # type: ignore[misc]  # amqtt ships no types
         )
         return server
 
+    @staticmethod
+    def _create_ssl_context(listener: ListenerConfig) -> ssl.SSLContext:
+        """amqtt's context; without CAs of its own, a listener asks for no client certificate."""
+        context: ssl.SSLContext = Broker._create_ssl_context(listener)
+        if not (listener.cafile or listener.capath or listener.cadata):
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
     def _bind(self) -> None:
         """All ports, before amqtt begins: what it makes of one that is taken is a traceback."""
         try:
@@ -223,6 +234,10 @@ class HubBroker(Broker):  # type: ignore[misc]  # amqtt ships no types
             for name, server in self._servers.items()
             if getattr(server.instance, "sockets", None)
         }
+
+    def accept(self, wire: Wire) -> Feed:
+        """Takes a connection from a listener that is not amqtt's."""
+        return self.engine.accept(wire)
 
     async def _broadcast_loop(self) -> None:
         """amqtt's loop: nothing is broadcast by a task here."""

@@ -17,6 +17,7 @@ from devices.mqtt.properties import Properties, Property
 from hub.broker import handlers, incoming
 from hub.broker.delivery import RETAIN, TopicRoute
 from hub.broker.message import Message, extra_properties, publish_as_4, publish_as_5
+from hub.broker.policy import Accepted, Refused
 from hub.broker.session import Session, Subscription
 from hub.broker.wire import Wire
 
@@ -250,7 +251,7 @@ class Connection:
 
     def decide(self, answer: "bool | Any | Awaitable[Any]", then: Callable[[Any], None]) -> None:
         """Calls `then` with an answer, now, or when it is there; until then nothing of this client is looked at."""
-        if not isinstance(answer, Awaitable):
+        if isinstance(answer, bool | Accepted | Refused) or not isinstance(answer, Awaitable):
             then(answer)
             return
         self._waiting = then

@@ -6,7 +6,6 @@ Nothing in here creates a task or a future for a packet.
 """
 
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Protocol
 
@@ -71,9 +70,6 @@ class Watcher(Protocol):
     def unsubscribed(self, session: Session, topic_filter: str) -> None:
         """It unsubscribed."""
 
-    def retained(self, message: Message) -> None:
-        """A message of a client is kept, or with an empty payload cleared."""
-
 
 class _Away:
     """The deadline of a session without a connection."""
@@ -107,9 +103,10 @@ class Engine:
         limits: Limits | None = None,
         store: Store | None = None,
         watchers: Iterable[Watcher] = (),
+        new_id: Callable[[], str],
     ) -> None:
         self.policy, self._shell, self.clock, self.limits = policy, shell, clock, limits or Limits()
-        self.store, self._watchers = store, list(watchers)
+        self.store, self._watchers, self._new_id = store, list(watchers), new_id
         self.stats = Stats()
         self.deadlines = Deadlines()
         self.deliveries = Deliveries(self.limits, self.stats, clock.monotonic, self._may_receive, store)
@@ -193,10 +190,11 @@ class Engine:
     def gauges(self) -> Gauges:
         """How much there is now; costs a look at every session."""
         sessions = self.sessions.values()
+        shared = sum(len(group.members) - 1 for group in self.deliveries.groups.values())
         return Gauges(
             connections=self.connections,
             sessions=len(self.sessions),
-            subscriptions=sum(len(session.subscriptions) for session in sessions),
+            subscriptions=self.deliveries.router.subscriptions + shared,
             retained=len(self.deliveries.retained),
             queued=sum(len(session.queue) for session in sessions if session.queue is not None),
             inflight=sum(len(session.inflight) for session in sessions),
@@ -259,7 +257,7 @@ class Engine:
 
     def new_client_id(self) -> str:
         """For a client that came without one [MQTT-3.1.3-6]."""
-        return f"auto-{secrets.token_hex(8)}"
+        return f"auto-{self._new_id()}"
 
     def bounded_expiry(self, wanted: float) -> float:
         """How long a session may outlive its connection, for what its client asked for."""

@@ -126,6 +126,7 @@ def _subscribe(connection: "Connection", packet: Subscribe) -> None:
     assert session is not None
     policy, levels = connection.engine.policy, connection.engine.limits.topic_levels
     answers: list[Any] = []
+    waits = False
     for wanted in packet.filters:
         try:
             inner = (shared(wanted.filter) or ("", wanted.filter))[1]
@@ -135,8 +136,10 @@ def _subscribe(connection: "Connection", packet: Subscribe) -> None:
         if not good:
             answers.append(Reason.TOPIC_FILTER_INVALID)
         else:
-            answers.append(policy.allows(session.principal, "subscribe", inner))
-    if any(isinstance(answer, Awaitable) for answer in answers):
+            answer = policy.allows(session.principal, "subscribe", inner)
+            waits = waits or not isinstance(answer, bool)
+            answers.append(answer)
+    if waits:
         connection.decide(_all(answers), lambda answers: _subscribed(connection, packet, answers))
     else:
         _subscribed(connection, packet, answers)

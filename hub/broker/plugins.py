@@ -160,14 +160,12 @@ class PluginEvents:
         """See `Watcher`."""
         self._fire(BrokerEvents.CLIENT_UNSUBSCRIBED, client_id=session.client_id, topic=topic_filter)
 
-    def retained(self, message: Message) -> None:
-        """See `Watcher`."""
-        self._fire(BrokerEvents.RETAINED_MESSAGE, client_id=None, retained_message=application_message(message))
-
     def published(self, session: Session, message: Message) -> None:
         """A client's message was taken, and may be distributed."""
         for event in (BrokerEvents.MESSAGE_RECEIVED, BrokerEvents.MESSAGE_BROADCAST):
             self._fire(event, client_id=session.client_id, message=application_message(message))
+        if message.retain:
+            self._fire(BrokerEvents.RETAINED_MESSAGE, client_id=None, retained_message=application_message(message))
 
 
 def view(session: Session) -> PluginSession:

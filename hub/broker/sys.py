@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from importlib.metadata import version
 
+from devices.topics import SYS
 from hub.broker.engine import Engine
 from hub.broker.message import Message
 
@@ -28,7 +29,7 @@ class SysTopics:
             text = str(value)
             if self._said.get(name) != text:
                 self._said[name] = text
-                self._engine.publish(Message(f"$SYS/broker/{name}", text.encode(), 0, True))
+                self._engine.publish(Message(SYS + name, text.encode(), 0, True))
 
     def _values(self, now: float) -> Iterator[tuple[str, object]]:
         gauges, stats = self._engine.gauges(), self._engine.stats

@@ -70,6 +70,9 @@ class TcpProtocol(asyncio.Protocol):
             self._linger.cancel()
         self._transports.discard(self._transport)
         self.feed.lost()
+        # what a connection held is free at once, not when the garbage collector comes by
+        del self.feed, self.resume_writing
+        self.data_received = _nothing  # type: ignore[method-assign]
 
     def pause(self) -> None:
         """See `Wire.pause`."""

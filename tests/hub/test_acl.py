@@ -89,7 +89,9 @@ def test_what_may_be_subscribed() -> None:
         assert may_subscribe(SERVICE, everything)
         assert may_subscribe(ADMIN, everything)
         assert not may_subscribe(STATION, everything)
-    for beyond in ("#", "+/#", "peers/#", "broadcast/#", "$SYS/#", "$share/g/stations/#", "stations/#/x", "stations"):
+    assert may_subscribe(SERVICE, "$SYS/broker/#")
+    assert not any(may_subscribe(one, "$SYS/#") for one in (STATION, ANONYMOUS, VIEWER))
+    for beyond in ("#", "+/#", "peers/#", "broadcast/#", "$share/g/stations/#", "stations/#/x", "stations"):
         assert not any(may_subscribe(one, beyond) for one in (STATION, ANONYMOUS, SERVICE, ADMIN, VIEWER))
 
 

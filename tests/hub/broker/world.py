@@ -8,6 +8,7 @@ assert alice.messages == [...]
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
 from typing import Any
 
 from devices.mqtt.codec import encode
@@ -248,7 +249,9 @@ class World:
         self.clock = clock or FakeClock()
         self.shell = FakeShell(self.clock)
         self.policy = policy or OpenPolicy()
-        self.engine = Engine(self.policy, self.shell, self.clock, limits=limits, store=store)
+        self.engine = Engine(
+            self.policy, self.shell, self.clock, limits=limits, store=store, new_id=map(str, count(1)).__next__
+        )
         self.engine.load()
         self._deferred: list[tuple[Client, Packet]] = []
 
