@@ -143,7 +143,8 @@ class EmbeddedLink:
         """Ends the broker and every connection, within some seconds."""
         if self._broker is None:
             return
-        self._pump()
+        while self._work:
+            self._pump()
         broker, self._broker = self._broker, None
         self.connected = False
         await broker.shutdown()

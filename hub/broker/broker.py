@@ -149,7 +149,7 @@ class HubBroker(Broker):  # type: ignore[misc]  # amqtt ships no types
         )
         if events.wants(BrokerEvents.MESSAGE_RECEIVED, BrokerEvents.MESSAGE_BROADCAST, BrokerEvents.RETAINED_MESSAGE):
             self.engine.on_published = events.published
-        self._transports: set[asyncio.Transport] = set()
+        self._transports: dict[str, set[asyncio.Transport]] = {}
         self._sockets: dict[str, socket.socket] = {}
         self._sys = SysTopics(self.engine)
         self._checkpoint: asyncio.Future[None] | None = None
@@ -186,13 +186,21 @@ class HubBroker(Broker):  # type: ignore[misc]  # amqtt ships no types
     ) -> asyncio.Server:
         high_water = self.engine.limits.send_buffer // 2
 
+        transports = self._transports[listener_name] = set()
+        most = self.listeners_config[listener_name].max_connections
+
+        def accept(wire: Wire) -> Feed:
+            if 0 < most < len(transports):
+                wire.abort()
+            return self.engine.accept(wire)
+
         def tcp() -> asyncio.Protocol:
-            return TcpProtocol(self.engine.accept, self._transports, high_water)
+            return TcpProtocol(accept, transports, high_water)
 
         settings = WebSocketSettings(max_message=2 * self.engine.limits.max_packet)
 
         def websocket() -> asyncio.Protocol:
-            return WebSocketProtocol(self.engine.accept, settings, self._transports)
+            return WebSocketProtocol(accept, settings, transports)
 
         server: asyncio.Server = await self._loop.create_server(
             websocket if listener_type is ListenerType.WS else tcp,
@@ -282,10 +290,11 @@ class HubBroker(Broker):  # type: ignore[misc]  # amqtt ships no types
         self.engine.close()
         deadline = self._loop.time() + STOP_CLIENTS
         # transports tell their protocols, not us, that they are gone
-        while self._transports and self._loop.time() < deadline:  # noqa: ASYNC110
+        while any(self._transports.values()) and self._loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        for transport in list(self._transports):
-            transport.abort()
+        for transports in self._transports.values():
+            for transport in list(transports):
+                transport.abort()
         await self._shell.stop()
         await self._bounded(self.plugins_manager.wait_fired_events())
         await self._bounded(self.plugins_manager.fire_event(BrokerEvents.POST_SHUTDOWN, wait=True))

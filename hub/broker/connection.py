@@ -61,12 +61,13 @@ class Connection:
         "_need",
         "_paused",
         "_tail",
+        "_unsent",
         "_waiting",
         "accepts",
         "aliases_max",
         "backlog",
         "closed",
-        "connected_at",
+        "_counted_at",
         "details",
         "engine",
         "expires",
@@ -101,13 +102,13 @@ class Connection:
         self.details = True
         self.keep_alive = 0.0
         self.expires: float | None = None
-        self.last_seen = self.connected_at = engine.now
+        self.last_seen = self._counted_at = engine.now
         self._aliases_in: dict[int, bytes] | None = None
         self._aliases_out: dict[str, int] | None = None
         self._allowance = limits.receive_rate
         self._paused = 0
         self._tail = bytearray()
-        self._need = 0
+        self._need = self._unsent = 0
         self._waiting: Callable[[Any], None] | None = None
         self._deadline: list[Any] | None = engine.deadlines.set(engine.now + limits.connect_timeout, self)
 
@@ -296,8 +297,8 @@ class Connection:
         """Counts what was read against the rate, and stops reading for as long as it was too much."""
         rate = self.engine.limits.receive_rate
         now = self.engine.clock.monotonic()
-        self._allowance = min(rate, self._allowance + (now - self.connected_at) * rate) - messages
-        self.connected_at = now
+        self._allowance = min(rate, self._allowance + (now - self._counted_at) * rate) - messages
+        self._counted_at = now
         if self._allowance < 0 and not self._paused & _RATE:
             self._pause(_RATE)
             self.engine.later(-self._allowance / rate, self._read_again)
@@ -459,6 +460,8 @@ class Connection:
         self._deadline = None
         if self.closed:
             return
+        if self._paused and self.session is not None and self._moves():
+            self.last_seen = now  # it may have spoken: it is this side that does not listen
         if self.session is None:
             self._over("no CONNECT in time", will=False, abort=True)
         elif self.expires is not None and self.expires <= now:
@@ -467,6 +470,12 @@ class Connection:
             self.disconnect(Reason.KEEP_ALIVE_TIMEOUT, "silent for longer than its keep-alive")
         else:
             self.watch()
+
+    def _moves(self) -> bool:
+        """Whether a client that is not read from still takes what is sent to it."""
+        before, self._unsent = self._unsent, self.wire.buffered()
+        waiting = self._unsent
+        return not self._paused & _CONGESTED or not waiting or waiting < before
 
     # the end
 

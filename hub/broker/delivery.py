@@ -307,7 +307,7 @@ class Deliveries:
             return False
         if delivery.id:
             self._forget(session, delivery)
-        if session.queue is not None or (session.connection is not None and session.connection.backlog):
+        if session.queue is not None or session.resend or (session.connection and session.connection.backlog):
             self.pump(session)
         return True
 

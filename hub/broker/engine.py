@@ -553,6 +553,7 @@ class Engine:
             while self._unordered:
                 message = self._unordered.pop(0)
                 self.deliveries.publish(message, await self._receivers(message))
+                message.source = None
                 self.wake()
         finally:
             self._draining = False

@@ -6,7 +6,7 @@ TopicAccessControlListPlugin, EventLoggerPlugin, the JWT plugins and UserAuthCer
 with broker events. Packet events are not fired, `$SYS` is the broker's own, SessionDBPlugin has nothing to store.
 """
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, cast
 
 from amqtt.contexts import Action as PluginAction
@@ -88,10 +88,10 @@ class PluginPolicy:
 
     # a plugin says no without a reason
     reason = Reason.UNSPECIFIED_ERROR
-    waits = True
 
     def __init__(self, manager: PluginManager[Any]) -> None:
         self._manager = manager
+        self.waits = bool(manager._topic_plugins)
 
     async def authenticate(self, login: Login) -> Accepted | Refused:
         """All that have an opinion must agree, and one must have one; then the will's topic is asked for."""
@@ -101,16 +101,17 @@ class PluginPolicy:
         if not given or not all(given):
             return Refused()
         will = login.connect.will
-        if will is not None and not await self.allows(session, "publish", will.topic):
+        if will is not None and self.waits and not await self._ask(session, "publish", will.topic):
             return Refused()
         if session.accepted is not None:
             return Accepted(session, session.accepted.owner, session.accepted.expires_at)
         return Accepted(session, session.username or "")
 
-    async def allows(self, principal: Any, action: Action, topic: str) -> bool:
-        """All that have an opinion must agree; nobody asked is yes."""
-        if not self._manager.is_topic_filtering_enabled():
-            return True
+    def allows(self, principal: Any, action: Action, topic: str) -> bool | Awaitable[bool]:
+        """All that have an opinion must agree; without a topic plugin everything is allowed, at once."""
+        return self._ask(principal, action, topic) if self.waits else True
+
+    async def _ask(self, principal: Any, action: Action, topic: str) -> bool:
         answers = await self._manager.map_plugin_topic(session=principal, topic=topic, action=PluginAction(action))
         return all(answer for answer in answers.values() if answer is not None)
 

@@ -44,6 +44,7 @@ class TcpProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = stream = cast("asyncio.Transport", transport)
+        self._transports.add(stream)
         stream.set_write_buffer_limits(self._high_water, self._high_water // 2)
         peer = stream.get_extra_info("peername")
         self.client = str(peer[0]) if isinstance(peer, tuple) else ""
@@ -56,7 +57,6 @@ class TcpProtocol(asyncio.Protocol):
         self.data_received = self.feed.receive  # type: ignore[method-assign]
         self.resume_writing = self.feed.drained  # type: ignore[method-assign]
         stream.set_protocol(self)
-        self._transports.add(stream)
 
     def pause_writing(self) -> None:
         pass  # the connection looks at `buffered` itself
