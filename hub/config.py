@@ -23,7 +23,7 @@ from hub.broker.limits import Limits
 from hub.broker.storage import Synchronous
 from hub.log import LogFormat, LogLevel
 
-__all__ = ["LOOPBACK", "ConfigError", "Settings", "load", "makes_secret", "read_secret", "secret"]
+__all__ = ["LOOPBACK", "ConfigError", "Settings", "data_directory", "load", "makes_secret", "read_secret", "secret"]
 
 _LIMITS = Limits()
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -267,6 +267,15 @@ def makes_secret(settings: Settings) -> bool:
     return settings.jwt_secret is None and not (settings.data_dir / SECRET_FILE).exists()
 
 
+def data_directory(settings: Settings) -> Path:
+    """The data directory, made if it is not there. Raises ConfigError."""
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{settings.data_dir}: cannot be written: {error.strerror}") from None
+    return settings.data_dir
+
+
 def read_secret(settings: Settings) -> str:
     """The token secret, given or kept.
 
@@ -298,7 +307,7 @@ def secret(settings: Settings) -> str:
     path = settings.data_dir / SECRET_FILE
     if makes_secret(settings):
         try:
-            settings.data_dir.mkdir(parents=True, exist_ok=True)
+            data_directory(settings)
             # one who comes second finds the first one's secret, never half of it
             scratch = path.with_name(f"{SECRET_FILE}.{os.getpid()}")
             with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:

@@ -27,7 +27,7 @@ from bridge.native import NativeDoor
 from devices import topics
 from devices.clock import SystemClock
 from hub.auth import Tokens
-from hub.config import ConfigError, Settings, secret
+from hub.config import ConfigError, Settings, data_directory, secret
 from hub.embedded import EmbeddedLink, Tls
 from hub.intake import Intake
 from hub.link import LinkError
@@ -124,7 +124,7 @@ class Hub:
                 tls=_tls(settings),
                 anonymous=settings.anonymous_mqtt,
                 limits=settings.limits,
-                storage=settings.data_dir if settings.durability == "disk" else None,
+                storage=data_directory(settings) if settings.durability == "disk" else None,
                 synchronous=settings.synchronous,
             )
             await self.link.start()

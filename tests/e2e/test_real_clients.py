@@ -127,13 +127,15 @@ async def test_anonymous(world: World) -> None:
     assert await browser.next_push("station-connected") == ("station-connected", {"stationId": "any"})
 
 
+@pytest.mark.parametrize("door", ["own port", "HTTP port"])
 @pytest.mark.parametrize("how", ["clean", "die"])
-async def test_npm_mqtt_over_websocket(world: World, how: str) -> None:
+async def test_npm_mqtt_over_websocket(world: World, how: str, door: str) -> None:
     """A page that is a station: npm's mqtt over ws://, asked, commanded, gone."""
     if shutil.which("node") is None or not (NODE / "node_modules" / "mqtt").exists():
         pytest.skip("node or npm's mqtt is not installed (npm --prefix tests/node ci)")
     browser = await world.operator()
-    url = f"ws://127.0.0.1:{world.hub.mqtt_ws_port}/mqtt"
+    port = world.hub.mqtt_ws_port if door == "own port" else world.hub.http_port
+    url = f"ws://127.0.0.1:{port}/mqtt"
     page = await asyncio.create_subprocess_exec(
         *("node", str(NODE / "station.js"), url, "page-1", world.hub.tokens.mint_station("page-1")),
         stdin=asyncio.subprocess.PIPE,
