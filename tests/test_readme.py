@@ -6,10 +6,12 @@ import re
 import shutil
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from hub.broker.limits import Limits
 from hub.config import Settings
 from tests.mosquitto import free_port
 
@@ -118,9 +120,11 @@ async def test_the_tour(bash: Tour) -> None:
 
 @pytest.mark.parametrize("readme", READMES)
 def test_every_option_has_its_row(readme: str) -> None:
-    text = (ROOT / readme).read_text()
+    text = (ROOT / readme).read_text() + (ROOT / "docs/broker.md").read_text()
     rows = re.findall(r"^\| `--([a-z-]+)` \| `(HUB_[A-Z_]+)` \| `?([^|`]*)`? \|", text, re.M)
-    assert [name for name, _, _ in rows] == [name.replace("_", "-") for name in Settings.model_fields]
+    bounds = [f"mqtt-{name}" for name in (field.name.replace("_", "-") for field in fields(Limits))]
+    options = [name.replace("_", "-") for name in Settings.model_fields]
+    assert [name for name, _, _ in rows] == [name for name in options if name not in bounds] + bounds
     for name, variable, default in rows:
         assert variable == f"HUB_{name.replace('-', '_').upper()}"
         value = Settings.model_fields[name.replace("-", "_")].default
@@ -129,7 +133,7 @@ def test_every_option_has_its_row(readme: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [*READMES, "CONTRIBUTING.md", "CHANGELOG.md", "docs/design.md", "docs/performance.md"]
+    "document", [*READMES, "CONTRIBUTING.md", "CHANGELOG.md", "docs/design.md", "docs/performance.md", "docs/broker.md"]
 )
 def test_links_and_paths(document: str) -> None:
     """What a document points to is there."""

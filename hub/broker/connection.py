@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from devices.mqtt.codec import decode, encode
+from devices.mqtt.codec import REASONS, decode, encode
 from devices.mqtt.codes import MalformedPacket, MqttError, PacketType, ProtocolError, Reason
 from devices.mqtt.packets import Connack, Disconnect
 from devices.mqtt.properties import Properties, Property
@@ -31,6 +31,9 @@ TURN: Final = 65_536
 TOPICS: Final = 16
 """Topics of which a connection remembers the route."""
 
+_OVERHEAD: Final = 64
+"""Bytes of a packet beside topic, payload and properties, at most."""
+
 # why a connection is not read from
 _SUSPENDED, _CONGESTED, _TURN, _RATE, _HELD = 1, 2, 4, 8, 16
 
@@ -49,7 +52,7 @@ class Connection:
         window: QoS 1 and 2 messages that it wants in flight at most.
         starved: something waits for room.
         backlog: retained messages still to be sent: (subscription, topics).
-        held: packets of it that wait for a commit.
+        held: packets of it that wait for a commit; `owed` of them are PUBACKs.
         last_seen: monotonic seconds, about.
     """
 
@@ -75,6 +78,7 @@ class Connection:
         "keep_alive",
         "last_seen",
         "out",
+        "owed",
         "plain",
         "room",
         "session",
@@ -95,7 +99,7 @@ class Connection:
         self.window = limits.inflight
         self.starved = self.closed = False
         self.backlog: deque[tuple[Subscription, list[str]]] | None = None
-        self.held = 0
+        self.held = self.owed = 0
         self.topics: dict[bytes, TopicRoute] = {}
         self.accepts: int | None = None
         self.aliases_max = 0
@@ -163,23 +167,27 @@ class Connection:
         """Handles all whole packets; gives where the rest begins."""
         engine = self.engine
         deliveries, generation = engine.deliveries, engine.deliveries.router
-        limit, plain, dirty = engine.limits.max_packet, self.plain, engine.dirty
-        version5 = self.version == 5
+        limit, dirty = engine.limits.max_packet, engine.dirty
+        version, version5 = self.version, self.version == 5
         topics, session = self.topics, self.session
         at, end, sent, received = 0, len(data), 0, 0
         while end - at >= 2:
             first, size, body = data[at], data[at + 1], at + 2
+            padded = False
             if size > 127:
                 size, body = _length(data, at + 1, end)
                 if size < 0:
                     break
+                padded = size < 1 << 7 * (body - at - 2)
+                if padded and self.version != 4:
+                    raise MalformedPacket("a remaining length has more bytes than it needs")  # [MQTT-1.5.5-1]
                 if body + size - at > limit:
                     raise ProtocolError("a packet larger than is accepted", Reason.PACKET_TOO_LARGE)
             stop = body + size
             if stop > end:
                 self._need = stop - at
                 break
-            if first == 0x30 and session is not None and size > 2:
+            if first == 0x30 and session is not None and size > 2 and not padded:
                 topic_end = body + 2 + (data[body] << 8 | data[body + 1])
                 route = topics.get(data[body + 2 : topic_end])
                 start = topic_end + version5
@@ -197,7 +205,7 @@ class Connection:
                         if connection is None:
                             continue
                         kind = connection.plain
-                        if kind == plain:
+                        if kind == version:
                             packet = raw
                         elif kind:
                             if other is None:
@@ -230,7 +238,7 @@ class Connection:
                 deliveries.acknowledged(session, data[body] << 8 | data[body + 1])
             else:
                 self._control(first, data[body:stop])
-                plain, version5, session = self.plain, self.version == 5, self.session
+                version, version5, session = self.version, self.version == 5, self.session
             if self.closed or self._paused & _SUSPENDED:
                 break
         stats = engine.stats
@@ -274,15 +282,17 @@ class Connection:
             self._work(data)
         self.engine.wake()
 
-    def hold(self) -> None:
+    def hold(self, puback: bool) -> None:
         """One more packet waits for a commit; too many, and nothing more is read until it is made."""
         self.held += 1
+        self.owed += puback
         if self.held >= self.engine.limits.receive_maximum:
             self._pause(_HELD)
 
-    def release(self, packet: bytes) -> None:
+    def release(self, packet: bytes, puback: bool) -> None:
         """What a packet promises is stored."""
         self.held -= 1
+        self.owed -= puback
         self.write(packet)
         if self.held < self.engine.limits.receive_maximum:
             self._unpause(_HELD)
@@ -344,29 +354,32 @@ class Connection:
     def send_qos0(self, message: Message, retain: bool, identifiers: tuple[int, ...]) -> None:
         """Sends a QoS 0 message, unless the client is too slow for it."""
         stats = self.engine.stats
+        if not self.fits(message):
+            stats.dropped["slow client"] += 1
+            return
         if self.plain and not retain and not identifiers and message.expires is None:
             packet: bytes | None = message.plain(self.version)
-        elif message.size > self.room and not self.make_room(message.size):
-            return
         else:
             packet = self.publish_packet(message, RETAIN if retain else 0, None, identifiers)
         if packet is None:
             stats.dropped["larger than the client accepts"] += 1
             return
-        if len(packet) > self.room and not self.make_room(len(packet)):
-            return
         stats.messages_sent += 1
         self.write(packet)
 
     def publish_packet(
-        self, message: Message, flags: int, packet_id: int | None, identifiers: tuple[int, ...]
+        self, message: Message, flags: int, packet_id: int | None, identifiers: tuple[int, ...], *, held: bool = False
     ) -> bytes | None:
-        """The PUBLISH packet for this client; None: it is larger than the client accepts."""
+        """The PUBLISH packet for this client; None: it is larger than the client accepts.
+
+        Args:
+            held: others may leave before it: then an alias that it gives is not known yet when they come.
+        """
         if self.version != 5:
             return message.packet_4(flags, packet_id)
         remaining = None if message.expires is None else message.expires - self.engine.clock.monotonic()
         topic, alias = None, None
-        if self.aliases_max:
+        if self.aliases_max and not held:
             aliases = self._aliases_out
             if aliases is None:
                 aliases = self._aliases_out = {}
@@ -382,27 +395,36 @@ class Connection:
             self._aliases_out[message.topic] = alias
         return packet
 
+    def fits(self, message: Message) -> bool:
+        """Whether a message may be sent now without more than the send buffer on its way."""
+        return message.size + _OVERHEAD <= self.room or self._measured(message.size + _OVERHEAD)
+
     def make_room(self, size: int) -> bool:
         """Whether there is room after all; counts a message that is dropped for want of it."""
-        waiting = self.wire.buffered() + sum(map(len, self.out))
-        self.room = self.engine.limits.send_buffer - waiting
-        if size <= self.room or not waiting:
+        if self._measured(size):
             return True
         self.engine.stats.dropped["slow client"] += 1
         return False
 
+    def _measured(self, size: int) -> bool:
+        waiting = self.wire.buffered() + sum(map(len, self.out))
+        self.room = self.engine.limits.send_buffer - waiting
+        return size <= self.room or not waiting
+
     def flush(self) -> None:
         """Hands everything collected to the transport, in one piece."""
+        if self.out:
+            self._send_out()
+            self._measure()
+            if self.starved:
+                self._feed()
+
+    def _send_out(self) -> None:
         out = self.out
-        if not out:
-            return
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
         self.engine.stats.bytes_sent += len(data)
         self.wire.send(data)
-        self._measure()
-        if self.starved:
-            self._feed()
 
     def _measure(self) -> None:
         limits, waiting = self.engine.limits, self.wire.buffered()
@@ -493,6 +515,7 @@ class Connection:
             return
         if self.version == 5 and self.session is not None:
             properties: Properties = {Property.REASON_STRING: why} if self.details else {}
+            reason = reason if reason in REASONS[PacketType.DISCONNECT] else Reason.PROTOCOL_ERROR
             self.write(encode(Disconnect(reason, properties), 5))
         self._over(why, will=will)
 
@@ -514,11 +537,9 @@ class Connection:
     def _over(self, why: str, *, will: bool, abort: bool = False) -> None:
         if self.closed:
             return
-        if not abort:
-            self.flush()
-        if self.closed:  # it was too slow even for that
-            return
         self.closed = True
+        if self.out and not abort:
+            self._send_out()
         self.engine.deadlines.cancel(self._deadline)
         self._deadline = None
         self._tail.clear()

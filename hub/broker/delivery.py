@@ -157,7 +157,8 @@ class Deliveries:
             session = group.next()
             if session is None:
                 return
-            if permitted is None or session in permitted:
+            allowed = self._may_receive(session.principal, message.topic) if permitted is None else session in permitted
+            if allowed:
                 subscription = group.members[session]
                 identifiers = (subscription.identifier,) if subscription.identifier else ()
                 keep = message.retain and subscription.retain_as_published
@@ -228,15 +229,16 @@ class Deliveries:
             packet_id = delivery.packet_id = session.next_packet_id()
             session.inflight[packet_id] = delivery
         flags = delivery.qos << 1 | (DUP if dup else 0) | (RETAIN if delivery.retain else 0)
-        packet = connection.publish_packet(delivery.message, flags, packet_id, delivery.identifiers)
+        # the packet id of QoS 2 is the client's proof that it has the message: it must be known after a crash
+        held = delivery.qos == 2 and delivery.id != 0 and self.store is not None
+        packet = connection.publish_packet(delivery.message, flags, packet_id, delivery.identifiers, held=held)
         if packet is None:
             # larger than the client wants: as if it had been delivered [MQTT-3.1.2-25]
             del session.inflight[packet_id]
             self._drop(session, delivery, "larger than the client accepts")
             return
         self._stats.messages_sent += 1
-        if delivery.qos == 2 and delivery.id and self.store is not None:
-            # the packet id is the client's proof that it has the message: it must be known after a crash
+        if held and self.store is not None:
             self.store.sent(session, delivery)
             connection.promise(packet)
         else:
@@ -248,14 +250,20 @@ class Deliveries:
         if connection is None:
             return
         window = connection.window
-        while session.resend and session.outstanding < window and connection.room > 0:
+        while session.resend and session.outstanding < window:
+            if connection.room <= 0:
+                connection.starved = True
+                return
             self._resend(session, session.resend.popleft())
         if session.resend is not None:
             if session.resend:
                 return
             session.resend = None
         now = self._clock()
-        while session.queue and len(session.inflight) < window and connection.room > 0:
+        while session.queue and len(session.inflight) < window:
+            if not connection.fits(session.queue[0].message):
+                connection.starved = True
+                return
             delivery = session.dequeue()
             if delivery.message.expired(now):
                 self._drop(session, delivery, "expired")
@@ -280,23 +288,23 @@ class Deliveries:
         connection = session.connection
         assert connection is not None
         backlog = connection.backlog
-        while backlog and connection.room > 0:
+        while backlog:
             subscription, topics = backlog[0]
-            while topics and connection.room > 0:
+            while topics:
                 if len(session.inflight) >= connection.window and subscription.qos:
                     return
                 # looked up anew: a newer one may have come while this client was slow
-                kept = self.kept(topics.pop())
+                kept = self.kept(topics[-1])
+                if kept is not None and not connection.fits(kept):
+                    connection.starved = True
+                    return
+                topics.pop()
                 if kept is None or not self._may_receive(session.principal, kept.topic):
                     continue
                 identifiers = (subscription.identifier,) if subscription.identifier else ()
                 self.deliver(session, kept, subscription.qos, True, identifiers)
-            if not topics:
-                backlog.popleft()
-        if not backlog:
-            connection.backlog = None
-        else:
-            connection.starved = True
+            backlog.popleft()
+        connection.backlog = None
 
     # acknowledgements
 

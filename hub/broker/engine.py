@@ -116,10 +116,12 @@ class Engine:
         self.connections = 0
         self.now = clock.monotonic()
         self.later, self.spawn = shell.later, shell.spawn
+        # sessions without a connection, the one away longest first; the same by owner
         self._away: dict[Session, None] = {}
+        self._away_of: dict[str, dict[Session, None]] = {}
         self._all: set[Connection] = set()
         self.on_published: Callable[[Session, Message], None] | None = None
-        self._held: list[tuple[Connection, bytes]] = []
+        self._held: list[tuple[Connection, bytes, bool]] = []
         self._waking = self._commit_due = self._committing = False
         self._unordered: list[Message] = []
         self._draining = False
@@ -181,6 +183,7 @@ class Engine:
 
     def close(self) -> None:
         """Ends every connection: the server goes [MQTT-5: 0x8B]. No will is published: it is the broker that leaves."""
+        self._commit_due = True  # what is noted from here on is committed by closing
         for connection in list(self._all):
             connection.disconnect(Reason.SERVER_SHUTTING_DOWN, "the server shuts down", will=False)
         self.flush()
@@ -209,12 +212,12 @@ class Engine:
         """Whether something noted is not safe yet."""
         return self.store is not None and (self.store.dirty or self._committing or bool(self._held))
 
-    def hold(self, connection: Connection, packet: bytes) -> None:
+    def hold(self, connection: Connection, packet: bytes, *, puback: bool = False) -> None:
         """Sends a packet after the next commit."""
         if connection.closed:
             return
-        self._held.append((connection, packet))
-        connection.hold()
+        self._held.append((connection, packet, puback))
+        connection.hold(puback)
 
     def _commit(self) -> None:
         self._commit_due = False
@@ -243,11 +246,11 @@ class Engine:
 
         self._shell.aside(self.store.commit, done)
 
-    def _release(self, held: list[tuple[Connection, bytes]]) -> None:
-        for connection, packet in held:
-            connection.release(packet)
+    def _release(self, held: list[tuple[Connection, bytes, bool]]) -> None:
+        for connection, packet, puback in held:
+            connection.release(packet, puback)
 
-    def _not_committed(self, held: list[tuple[Connection, bytes]], error: Exception) -> None:
+    def _not_committed(self, held: list[tuple[Connection, bytes, bool]], error: Exception) -> None:
         log.error("nothing can be stored, clients are not acknowledged: %s", error)
         self._held = held + self._held
         self._commit_due = True
@@ -277,12 +280,12 @@ class Engine:
             session = None
         present = session is not None
         if session is None:
-            self._make_room()
+            self._make_room(verdict.owner)
             session = self.sessions[key] = Session(key, verdict.principal)
         session.principal = verdict.principal
         self.deadlines.cancel(session.deadline)
         session.deadline = session.will_due = session.ended = None
-        self._away.pop(session, None)
+        self._back(session)
         if present:
             self._recheck(session)
         self._agree(connection, session, packet, verdict)
@@ -393,6 +396,7 @@ class Engine:
         """A session stays without a connection until it is due."""
         assert session.ended is not None
         self._away[session] = None
+        self._away_of.setdefault(session.key[0], {})[session] = None
         at = session.ended + session.expiry
         if session.will_due is not None:
             at = min(at, session.will_due)
@@ -431,13 +435,22 @@ class Engine:
         self.deliveries.abandon(session)
         if self.store is not None and session.durable:
             self.store.dropped(session)
-        self._away.pop(session, None)
+        self._back(session)
         if self.sessions.get(session.key) is session:
             del self.sessions[session.key]
 
-    def _make_room(self) -> None:
+    def _back(self, session: Session) -> None:
+        self._away.pop(session, None)
+        owned = self._away_of.get(session.key[0])
+        if owned is not None:
+            owned.pop(session, None)
+            if not owned:
+                del self._away_of[session.key[0]]
+
+    def _make_room(self, owner: str) -> None:
+        """Ends a session for a new one of `owner`, whose own go first: nobody drives out others with ever new client ids."""
         while len(self.sessions) >= self.limits.sessions and self._away:
-            oldest = next(iter(self._away))
+            oldest = next(iter(self._away_of.get(owner) or self._away))
             log.warning("too many sessions: that of client id %r ends, it is away longest", oldest.client_id)
             self.end(oldest)
 

@@ -60,8 +60,12 @@ def publish(connection: "Connection", first: int, data: bytes, at: int, stop: in
             raise ProtocolError("a PUBLISH without topic and alias")
     message = Message("", data[end:stop], qos, bool(first & 1), properties, expires, connection.session)
     route = connection.topics.get(topic)
+    router = connection.engine.deliveries.router
     if route is not None:
         message.topic = route.topic
+        if route.generation != router.generation:
+            # another one may stand for the topic by now
+            connection.topics[topic] = router.route(route.topic)
         _take(connection, message, packet_id)
         return
     message.topic = topic_name(topic, connection.version, connection.engine.limits.topic_levels)
@@ -72,7 +76,8 @@ def publish(connection: "Connection", first: int, data: bytes, at: int, stop: in
     assert session is not None
     answer = policy.allows(session.principal, "publish", message.topic)
     if answer is True:
-        connection.remember(topic, connection.engine.deliveries.router.route(message.topic))
+        if connection.engine.on_published is None:  # else every message is asked about
+            connection.remember(topic, router.route(message.topic))
         _take(connection, message, packet_id)
     elif isinstance(answer, Awaitable):
         waits = connection.engine.permit(answer, message) if policy.waits else answer
@@ -133,7 +138,8 @@ def _take(connection: "Connection", message: Message, packet_id: int, permitted:
         # sent again: it was taken the first time [MQTT-4.3.3-10]
         connection.promise(encode(Ack(PacketType.PUBREC, packet_id), connection.version))
         return
-    if qos and connection.version == 5 and len(session.incoming) + connection.held >= engine.limits.receive_maximum:
+    open_ = len(session.incoming) + connection.owed
+    if qos and connection.version == 5 and open_ >= engine.limits.receive_maximum:
         raise ProtocolError("more messages than the receive maximum", Reason.RECEIVE_MAXIMUM_EXCEEDED)
     before = store.notes if store is not None else 0
     if message.retain and not deliveries.retain(message):
@@ -158,7 +164,7 @@ def _take(connection: "Connection", message: Message, packet_id: int, permitted:
     if store is None or (store.notes == before and not connection.held):
         connection.write(packet)
     else:
-        engine.hold(connection, packet)
+        engine.hold(connection, packet, puback=qos == 1)
 
 
 def _refuse(connection: "Connection", message: Message, packet_id: int, reason: Reason) -> None:

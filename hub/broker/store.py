@@ -86,6 +86,7 @@ class Store:
         self.notes += 1
         for delivery in (*session.inflight.values(), *(session.queue or ())):
             if delivery.id:
+                delivery.id = 0
                 self._release(delivery.message)
         self.storage.delete_session(session.key)
 
