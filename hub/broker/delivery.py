@@ -125,7 +125,8 @@ class Deliveries:
         )
         route.groups, route.local = tuple(groups), tuple(local)
         route.sessions = tuple(target.session for target in route.targets)
-        route.fast = not groups and all(target.plain for target in route.targets)
+        # a message that has to wait for somebody is no plain copy of its bytes
+        route.fast = not groups and not self._limits.queue_qos0 and all(target.plain for target in route.targets)
 
     # publishing
 
