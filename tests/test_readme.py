@@ -121,7 +121,7 @@ async def test_the_tour(bash: Tour) -> None:
 @pytest.mark.parametrize("readme", READMES)
 def test_every_option_has_its_row(readme: str) -> None:
     text = (ROOT / readme).read_text() + (ROOT / "docs/broker.md").read_text()
-    rows = re.findall(r"^\| `--([a-z-]+)` \| `(HUB_[A-Z_]+)` \| `?([^|`]*)`? \|", text, re.M)
+    rows = re.findall(r"^\| `--([a-z0-9-]+)` \| `(HUB_[A-Z0-9_]+)` \| `?([^|`]*)`? \|", text, re.M)
     bounds = [f"mqtt-{name}" for name in (field.name.replace("_", "-") for field in fields(Limits))]
     options = [name.replace("_", "-") for name in Settings.model_fields]
     assert [name for name, _, _ in rows] == [name for name in options if name not in bounds] + bounds
