@@ -67,6 +67,8 @@ def remaining_length(n: int) -> bytes:
     """A variable byte integer: at most four bytes, as few as will do [MQTT-1.5.5-1]. Raises ValueError."""
     if 0 <= n < 128:
         return bytes((n,))
+    if 0 < n < 16_384:  # most packets
+        return bytes((n & 127 | 128, n >> 7))
     if not 0 <= n <= MAX_VARIABLE:
         raise ValueError("a variable byte integer lies between 0 and 268,435,455")
     out = bytearray()

@@ -175,10 +175,14 @@ class Connection:
             first, size, body = data[at], data[at + 1], at + 2
             padded = False
             if size > 127:
-                size, body = _length(data, at + 1, end)
-                if size < 0:
-                    break
-                padded = size < 1 << 7 * (body - at - 2)
+                if body < end and 0 < data[body] < 128:  # two bytes, as most have
+                    size = size & 127 | data[body] << 7
+                    body += 1
+                else:
+                    size, body = _length(data, at + 1, end)
+                    if size < 0:
+                        break
+                    padded = size < 1 << 7 * (body - at - 2)
                 if padded and self.version != 4:
                     raise MalformedPacket("a remaining length has more bytes than it needs")  # [MQTT-1.5.5-1]
                 if body + size - at > limit:

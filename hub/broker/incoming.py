@@ -59,6 +59,8 @@ def publish(connection: "Connection", first: int, data: bytes, at: int, stop: in
         if not topic:
             raise ProtocolError("a PUBLISH without topic and alias")
     message = Message("", data[end:stop], qos, bool(first & 1), properties, expires, connection.session)
+    if topic_end > at + 2:
+        message.head = data[at:topic_end]
     route = connection.topics.get(topic)
     router = connection.engine.deliveries.router
     if route is not None:

@@ -18,15 +18,16 @@ class Message:
     Attributes:
         properties: the MQTT 5 properties that are forwarded unchanged, encoded, without their length.
         expires: on the monotonic clock, seconds; None: never.
+        head: the encoded topic, once it is needed.
         source: the session that published it; None for the hub's own.
         id: in the storage; 0: it is not there. `holders` counts the deliveries that need it there.
     """
 
     __slots__ = (
-        "_head",
         "_plain_4",
         "_plain_5",
         "expires",
+        "head",
         "holders",
         "id",
         "payload",
@@ -52,7 +53,7 @@ class Message:
         self.id = self.holders = 0
         self._plain_4: bytes | None = None
         self._plain_5: bytes | None = None
-        self._head: bytes | None = None
+        self.head: bytes | None = None
 
     @property
     def size(self) -> int:
@@ -75,9 +76,9 @@ class Message:
 
     def packet_4(self, flags: int, packet_id: int | None) -> bytes:
         """The packet for version 3.1.1; `flags`: the four bits of the fixed header."""
-        head = self._head
+        head = self.head
         if head is None:
-            head = self._head = text(self.topic)
+            head = self.head = text(self.topic)
         payload = self.payload
         if packet_id is None:
             return b"".join((_FIRST[flags], remaining_length(len(head) + len(payload)), head, payload))
@@ -92,9 +93,9 @@ class Message:
             extra: properties for this subscriber alone, encoded (see `extra_properties`).
             topic: the encoded topic, when an alias stands in its place.
         """
-        head = self._head
+        head = self.head
         if head is None:
-            head = self._head = text(self.topic)
+            head = self.head = text(self.topic)
         if topic is not None:
             head = topic
         size = len(extra) + len(self.properties)
