@@ -35,6 +35,8 @@ _SLACK: Final = 2 * TICK
 COMMIT_WITHIN: Final = 0.002
 """Seconds for which changes are collected into one commit."""
 RETRY_COMMIT: Final = 1.0
+TELL_EVERY: Final = 10.0
+"""Seconds between two lines in the log about dropped messages."""
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +128,7 @@ class Engine:
         self._unordered: list[Message] = []
         self._draining = False
         self._dropped = 0
+        self._tell_at = self.now
 
     # what the shell calls
 
@@ -175,10 +178,10 @@ class Engine:
         """Time has passed."""
         self.now = self.clock.monotonic()
         self.deadlines.pass_until(self.now)
-        dropped = sum(self.stats.dropped.values())
-        if dropped > self._dropped:
+        dropped = self.stats.dropped.total()
+        if dropped > self._dropped and self.now >= self._tell_at:
             log.info("%d messages dropped, by reason in all: %s", dropped - self._dropped, dict(self.stats.dropped))
-            self._dropped = dropped
+            self._dropped, self._tell_at = dropped, self.now + TELL_EVERY
         self.wake()
 
     def close(self) -> None:

@@ -59,13 +59,16 @@ class quiet:
 def play(script: Script) -> FuzzWorld:
     """Runs a script to its end; gives the world that is left. Raises whatever is found."""
     world = FuzzWorld(script.flags)
-    for kind, who, data in script.steps:
-        world.step(kind, who, data)
-    world.settle()
-    check(world)
-    calm(world)
-    check(world)
-    empty(world)
+    try:
+        for kind, who, data in script.steps:
+            world.step(kind, who, data)
+        world.settle()
+        check(world)
+        calm(world)
+        check(world)
+        empty(world)
+    finally:
+        world.forget_thoughts()
     return world
 
 
@@ -75,6 +78,13 @@ def _what(error: BaseException) -> str:
         return f"Failure: {error}"
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {Path(last.filename).name}:{last.name}: {last.line}"
+
+
+def told(script: Script) -> str:
+    """A script to read."""
+    names = {number: name for name, number in vars(Op).items() if isinstance(number, int)}
+    flags = " ".join(name for name, bit in vars(Flag).items() if isinstance(bit, int) and script.flags & bit)
+    return "\n".join([f"  {flags}", *(f"  {names[kind]} {who} {data!r}" for kind, who, data in script.steps)])
 
 
 def fails(script: Script) -> str:
@@ -174,7 +184,7 @@ class Fuzzer:
         pool = self._pools[rng.random() < 0.6]
         tame = rng.random() < 0.35
         packets = [pick(rng, pool.connects)]
-        for _ in range(int(rng.random() * 12)):
+        for _ in range(int(rng.random() * 20)):
             packets.append(pick(rng, pool.tame if tame or rng.random() < 0.7 else pool.wild))
         if rng.random() < 0.2:
             packets.append(pick(rng, pool.goodbyes))
@@ -183,10 +193,12 @@ class Fuzzer:
             kind = Op.WILD
             if rng.random() < 0.05:
                 packets.insert(rng.randrange(len(packets)), pick(rng, self._all))
-            data = b"".join(packets)
-            while rng.random() < 0.7:
+            # CONNECT is mostly left alone, and what comes first: else all would end there
+            whole = 0 if rng.random() < 0.15 else rng.randrange(1, len(packets) + 1)
+            data = b"".join(packets[whole:])
+            while rng.random() < 0.6:
                 data = damage(rng, data, self._all)
-            packets = [data]
+            packets = [*packets[:whole], data]
         start = rng.random() * 0.8
         length = (1 - start) * rng.random()
         steps.append((start, (Op.OPEN, who, b"")))
@@ -232,7 +244,7 @@ def run(
     seconds: float | None = None,
     first: int = 0,
     step: int = 1,
-    told: Callable[[int], None] = lambda _: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Total:
     """Runs episodes `first`, `first + step`, ... until there were enough streams, or it took long enough."""
     fuzzer, number, done, episodes = Fuzzer(seed), first * BATCH, 0, 0
@@ -257,7 +269,7 @@ def run(
             number += 1
             if number % BATCH == 0:
                 number += (step - 1) * BATCH
-                told(done)
+                progress(done)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - early if early else 0
     return Total(done, episodes, list(found.values()), memory)
 
@@ -282,6 +294,8 @@ def main() -> int:
             failed = {path: fails(Script.load(path.read_bytes())) for path in given.replay}
         for path, what in failed.items():
             print(f"{path}: {what or 'passes'}")
+            if what:
+                print(told(Script.load(path.read_bytes())))
         return int(any(failed.values()))
     start = time.monotonic()
     streams = given.streams if given.streams is not None or given.seconds is not None else 100_000
@@ -300,7 +314,7 @@ def main() -> int:
         path = given.out / f"{given.seed}-{one.number}-{at}.fuzz"
         with quiet():
             path.write_bytes(shorter(one.script).dump())
-        print(f"\nepisode {one.number}: {one.what}\n{one.story}\nwritten to {path}")
+        print(f"\nepisode {one.number}: {one.what}\n{one.story}\n{told(Script.load(path.read_bytes()))}\nwritten to {path}")
     return int(bool(found))
 
 

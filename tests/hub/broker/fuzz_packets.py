@@ -29,15 +29,19 @@ __all__ = ["ACKS", "CLIENT_IDS", "Pool", "damage", "pick"]
 T = TypeVar("T")
 
 ACKS: Final = (PacketType.PUBACK, PacketType.PUBREC, PacketType.PUBREL, PacketType.PUBCOMP)
-CLIENT_IDS: Final = ("", "c0", "c1", "c2", "c2", "ö")
+CLIENT_IDS: Final = ("", "c0", "c0", "c1", "c1", "c2", "ö")
 _LEVELS: Final = ("a", "a", "b", "b", "c", "", "$x", "é€")
-_TOPICS: Final = ("a", "a/b", "a/b", "a/b/c", "b", "$SYS/x", "denied/a", "a/b/c/a/b/c", "wait/a")
+_TOPICS: Final = ("a", "a", "a/b", "a/b", "a/b", "a/b/c", "a/b/c", "b", "wait/a")
+_BAD_TOPICS: Final = ("$SYS/x", "denied/a", "a/b/c/a/b/c", "a/b/c/a/b/c", "fail/a")
 _FILTERS: Final = (
-    ("a", "a/b", "#", "+", "a/#", "a/+", "a/b/#", "+/b", "$share/g/a/#", "$share/g/a/b", "$share/h/+/b", "a/b/c")
-    + ("denied/#", "wait/#", "$SYS/#", "$share/g", "$share//a", "$share/+/a", "a#", "a/#/b", "/", "a/b/c/a/b/c/#")
-    + ("$share/g/$share/h/a", "+/+", "fail/a")
+    ("a", "a", "a/b", "a/b", "#", "#", "+", "a/#", "a/#", "a/+", "a/b/#", "+/b", "a/b/c", "wait/#", "+/+")
+    + ("$share/g/a/#", "$share/g/a/b", "$share/g/a/b", "$share/h/+/b", "$share/g/#", "$share/h/a")
 )
-_USERS: Final = (None, None, None, "u", "wait", "wait", "no", "brief", "fail")
+_BAD_FILTERS: Final = (
+    ("denied/#", "$SYS/#", "$share/g", "$share//a", "$share/+/a", "a#", "a/#/b", "/", "a/b/c/a/b/c/#")
+    + ("$share/g/$share/h/a", "fail/a", "$share/g/", "$share/g/$SYS/#", "a+/b")
+)
+_USERS: Final = (None, None, None, None, None, None, None, None, None, "u", "u", "wait", "wait", "no", "brief", "fail")
 _TEXTS: Final = ("", "x", "a/b", "text/plain", "ü" * 9, "y" * 90)
 
 
@@ -48,15 +52,17 @@ def pick(rng: Random, some: "list[T] | tuple[T, ...]") -> T:
 
 def topic(rng: Random) -> str:
     """A topic: most are few, so that clients meet."""
-    if rng.random() < 0.8:
-        return pick(rng, _TOPICS)
+    chance = rng.random()
+    if chance < 0.93:
+        return pick(rng, _TOPICS if chance < 0.9 else _BAD_TOPICS)
     return "/".join(pick(rng, _LEVELS) for _ in range(rng.randrange(1, 5))) or "a"
 
 
 def topic_filter(rng: Random) -> str:
     """A filter, good or bad."""
-    if rng.random() < 0.8:
-        return pick(rng, _FILTERS)
+    chance = rng.random()
+    if chance < 0.95:
+        return pick(rng, _FILTERS if chance < 0.85 else _BAD_FILTERS)
     return "/".join(pick(rng, (*_LEVELS, "+", "+", "#")) for _ in range(rng.randrange(1, 5))) or "a"
 
 
@@ -86,12 +92,12 @@ def value(rng: Random, key: Property) -> Any:
 def properties(rng: Random, carrier: int, version: int, often: tuple[Property, ...] = ()) -> Properties:
     """Some that the packet may carry, those of `often` with even chances."""
     found: Properties = {}
-    if version < 5 or rng.random() < 0.3:
+    if version < 5 or not ALLOWED[carrier] or rng.random() < 0.3:
         return found
     keys = [key for key in often if rng.random() < 0.5]
     if rng.random() < 0.3:
-        keys += rng.sample(sorted(ALLOWED[carrier]), rng.randrange(1, 3))
-    for key in keys:
+        keys += {pick(rng, sorted(ALLOWED[carrier])) for _ in range(rng.randrange(1, 3))}
+    for key in sorted(keys):
         if key is Property.AUTHENTICATION_DATA or (key is Property.AUTHENTICATION_METHOD and rng.random() < 0.8):
             continue
         count = 1 if key is Property.SUBSCRIPTION_IDENTIFIER else rng.randrange(1, 3)
@@ -111,16 +117,20 @@ def connect(rng: Random, version: int) -> Connect:
     password = payload(rng) if user is not None and rng.random() < 0.3 else None
     level = 5 if version == 5 else 3 if rng.random() < 0.1 else 4
     keep_alive = pick(rng, (0, 0, 1, 10, 65_535))
-    return Connect(pick(rng, CLIENT_IDS), level, rng.random() < 0.4, keep_alive, user, password, will, given)
+    name, clean = pick(rng, CLIENT_IDS), rng.random() < 0.3
+    if not name and version != 5:
+        clean = clean or rng.random() < 0.8
+    return Connect(name, level, clean, keep_alive, user, password, will, given)
 
 
 def publish(rng: Random, version: int) -> Publish:
-    """PUBLISH; in version 5 often with an alias, known or not."""
+    """PUBLISH; in version 5 often with an alias that it sets."""
     qos = rng.randrange(3)
     given = properties(rng, PacketType.PUBLISH, version, (Property.TOPIC_ALIAS, Property.MESSAGE_EXPIRY))
-    if rng.random() < 0.9:
-        given.pop(Property.SUBSCRIPTION_IDENTIFIER, None)
-    name = "" if Property.TOPIC_ALIAS in given and rng.random() < 0.5 else topic(rng)
+    given.pop(Property.SUBSCRIPTION_IDENTIFIER, None)
+    if Property.TOPIC_ALIAS in given and rng.random() < 0.95:
+        given[Property.TOPIC_ALIAS] = rng.randrange(1, 4)
+    name = topic(rng)
     dup = qos > 0 and rng.random() < 0.2
     return Publish(name, payload(rng), qos, rng.random() < 0.3, dup, rng.randrange(1, 7) if qos else None, given)
 
@@ -175,6 +185,9 @@ class Pool:
             data = encode(message, version)
             if message.packet_id is not None and message.qos == 2:
                 data += encode(Ack(PacketType.PUBREL, message.packet_id), version)
+            if Property.TOPIC_ALIAS in message.properties:
+                again = {Property.TOPIC_ALIAS: message.properties[Property.TOPIC_ALIAS]}
+                data += encode(Publish("", payload(rng), 0, rng.random() < 0.2, False, None, again), version)
             self.tame.append(data)
         for _ in range(size // 2):
             self.tame.append(encode(subscribe(rng, version), version))
@@ -183,11 +196,13 @@ class Pool:
             given = properties(rng, PacketType.UNSUBSCRIBE, version)
             self.tame.append(encode(Unsubscribe(rng.randrange(1, 20), names, given), version))
         self.tame += [encode(Pingreq(), version)] * (size // 16)
-        for _ in range(size):
+        for _ in range(size // 4):
             self.wild.append(encode(other(rng, version), version))
-        for _ in range(size // 2):
-            ack = Ack(pick(rng, ACKS), rng.randrange(1, 8), pick(rng, (Reason.SUCCESS, Reason.SUCCESS)))
-            self.wild.append(encode(ack, version))
+        for _ in range(size):
+            kind = pick(rng, ACKS)
+            bad = version == 5 and kind in (PacketType.PUBACK, PacketType.PUBREC) and rng.random() < 0.3
+            reason = Reason.QUOTA_EXCEEDED if bad else Reason.SUCCESS
+            self.wild.append(encode(Ack(kind, rng.randrange(1, 8), reason), version))
         self.goodbyes = []
         for _ in range(size // 8):
             given = properties(rng, PacketType.DISCONNECT, version, (Property.SESSION_EXPIRY,))

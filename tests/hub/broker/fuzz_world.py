@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -183,8 +184,8 @@ class Tables(Storage):
 
     def delete_subscription(self, key: tuple[str, str], topic_filter: str) -> None:
         def step() -> None:
-            session = self._session(key)
-            session.subscriptions = [one for one in session.subscriptions if one.topic_filter != topic_filter]
+            if (session := self.sessions.get(key)) is not None:
+                session.subscriptions = [one for one in session.subscriptions if one.topic_filter != topic_filter]
 
         self._note(step)
 
@@ -203,8 +204,8 @@ class Tables(Storage):
 
     def delete_delivery(self, key: tuple[str, str], id: int) -> None:
         def step() -> None:
-            session = self._session(key)
-            session.deliveries = [one for one in session.deliveries if one.id != id]
+            if (session := self.sessions.get(key)) is not None:
+                session.deliveries = [one for one in session.deliveries if one.id != id]
 
         self._note(step)
 
@@ -212,7 +213,11 @@ class Tables(Storage):
         self._note(lambda: self._session(key).incoming.add(packet_id))
 
     def delete_incoming(self, key: tuple[str, str], packet_id: int) -> None:
-        self._note(lambda: self._session(key).incoming.discard(packet_id))
+        def step() -> None:
+            if (session := self.sessions.get(key)) is not None:
+                session.incoming.discard(packet_id)
+
+        self._note(step)
 
     def save_retained(self, message: StoredMessage) -> None:
         self._note(lambda: self.kept.update({message.topic: message}))
@@ -377,6 +382,7 @@ class FuzzWorld:
         self.tables = Tables(bool(flags & Flag.SYNCS)) if flags & Flag.STORE else None
         self.clients: dict[int, Client] = {}
         self.begun = 0
+        self._ids = count()
         self._start()
 
     def _start(self) -> None:
@@ -384,7 +390,9 @@ class FuzzWorld:
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.thoughts: list[tuple[Any, Callable[[Any], None]]] = []
         store = Store(self.tables, self.clock, self.policy.remember) if self.tables is not None else None
-        self.engine = Engine(self.policy, self, self.clock, limits=self.limits, store=store)
+        self.engine = Engine(
+            self.policy, self, self.clock, limits=self.limits, store=store, new_id=lambda: f"{next(self._ids)}"
+        )
         self.engine.load()
 
     # Shell
@@ -396,7 +404,8 @@ class FuzzWorld:
         self.timers.append((self.clock.seconds + seconds, callback))
 
     def spawn(self, work: Awaitable[Any], callback: Callable[[Any], None]) -> None:
-        self.thoughts.append((work.__await__(), callback))
+        # a coroutine is moved by its own `send`, so that one never begun can be ended
+        self.thoughts.append((work if hasattr(work, "send") else work.__await__(), callback))
 
     def aside(self, work: Callable[[], None], callback: Callable[[Exception | None], None]) -> None:
         def done() -> None:
