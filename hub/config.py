@@ -127,8 +127,11 @@ class Settings(BaseSettings):
     mqtt_sessions: int = Field(_LIMITS.sessions, ge=1, description="Sessions at once, connected or not.")
     mqtt_subscriptions: int = Field(_LIMITS.subscriptions, ge=1, description="Subscriptions of a session.")
     mqtt_topic_levels: int = Field(_LIMITS.topic_levels, ge=1, description="Levels of a topic or filter.")
-    mqtt_retained: int = Field(
-        _LIMITS.retained, ge=0, description="Retained messages before those of clients are refused."
+    mqtt_topic_bytes: int = Field(_LIMITS.topic_bytes, ge=64, le=65_535, description="Bytes of a topic or filter.")
+    mqtt_retained: int = Field(_LIMITS.retained, ge=0, description="Retained messages, before clients' are not kept.")
+    mqtt_retained_bytes: int = Field(_LIMITS.retained_bytes, ge=0, description="Bytes of retained messages, likewise.")
+    mqtt_retained_of_owner: int = Field(
+        _LIMITS.retained_of_owner, ge=0, description="Retained messages of one station or user, likewise."
     )
     mqtt_token_grace: float = Field(
         _LIMITS.token_grace, ge=0, description="Seconds from the end of a token to the end of its connection."

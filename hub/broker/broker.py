@@ -99,7 +99,7 @@ class LoopShell:
         """Ends what still waits."""
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.idle(STOP_PLUGINS)
 
 
 class HubBroker(Broker):  # type: ignore[misc]  # amqtt ships no types
@@ -164,6 +164,8 @@ class HubBroker(Broker):  # type: ignore[misc]  # amqtt ships no types
             ListenError: an address cannot be listened on.
             BrokerError: anything else is wrong.
         """
+        if self.transitions.state != "new":
+            raise BrokerError("a HubBroker is started once: make another one")
         self._bind()
         try:
             self.engine.load()
@@ -307,12 +309,14 @@ class HubBroker(Broker):  # type: ignore[misc]  # amqtt ships no types
                 server.instance.close()
 
     async def _bounded(self, work: Coroutine[Any, Any, Any]) -> None:
-        try:
-            await asyncio.wait_for(work, STOP_PLUGINS)
-        except TimeoutError:
+        task = self._loop.create_task(work, name="mqtt plugins")
+        await asyncio.wait({task}, timeout=STOP_PLUGINS)
+        if not task.done():
+            # it may not even heed a cancel: nobody waits for that
+            task.cancel()
             log.warning("a broker plugin did not end in %g s: it is left behind", STOP_PLUGINS)
-        except Exception as error:
-            log.warning("a broker plugin failed at the end: %s: %s", type(error).__name__, error)
+        elif not task.cancelled() and task.exception() is not None:
+            log.warning("a broker plugin failed at the end: %s", task.exception())
 
     # what plugins do through amqtt's context
 

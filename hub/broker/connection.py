@@ -53,6 +53,8 @@ class Connection:
         starved: something waits for room.
         backlog: retained messages still to be sent: (subscription, topics).
         held: packets of it that wait for a commit; `owed` of them are PUBACKs.
+        carried: QoS 2 messages of the session that came before this connection and are not released.
+        wants_expiry: its session was to outlive the connection, as CONNECT said.
         last_seen: monotonic seconds, about.
     """
 
@@ -64,12 +66,14 @@ class Connection:
         "_deadline",
         "_need",
         "_paused",
+        "_sent",
         "_tail",
-        "_unsent",
+        "_taken",
         "_waiting",
         "accepts",
         "aliases_max",
         "backlog",
+        "carried",
         "closed",
         "details",
         "engine",
@@ -85,6 +89,7 @@ class Connection:
         "starved",
         "topics",
         "version",
+        "wants_expiry",
         "window",
         "wire",
     )
@@ -99,7 +104,8 @@ class Connection:
         self.window = limits.inflight
         self.starved = self.closed = False
         self.backlog: deque[tuple[Subscription, list[str]]] | None = None
-        self.held = self.owed = 0
+        self.held = self.owed = self.carried = 0
+        self.wants_expiry = False
         self.topics: dict[bytes, TopicRoute] = {}
         self.accepts: int | None = None
         self.aliases_max = 0
@@ -112,7 +118,7 @@ class Connection:
         self._allowance = limits.receive_rate
         self._paused = 0
         self._tail = bytearray()
-        self._need = self._unsent = 0
+        self._need = self._sent = self._taken = 0
         self._waiting: Callable[[Any], None] | None = None
         self._deadline: list[Any] | None = engine.deadlines.set(engine.now + limits.connect_timeout, self)
 
@@ -239,7 +245,7 @@ class Connection:
                 received += 1
                 incoming.publish(self, first, data, body, stop)
             elif first == 0x40 and size == 2 and session is not None:
-                deliveries.acknowledged(session, data[body] << 8 | data[body + 1])
+                deliveries.acknowledged(session, data[body] << 8 | data[body + 1], 1)
             else:
                 self._control(first, data[body:stop])
                 version, version5, session = self.version, self.version == 5, self.session
@@ -427,6 +433,7 @@ class Connection:
         out = self.out
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
+        self._sent += len(data)
         self.engine.stats.bytes_sent += len(data)
         self.wire.send(data)
 
@@ -499,9 +506,8 @@ class Connection:
 
     def _moves(self) -> bool:
         """Whether a client that is not read from still takes what is sent to it."""
-        before, self._unsent = self._unsent, self.wire.buffered()
-        waiting = self._unsent
-        return not self._paused & _CONGESTED or not waiting or waiting < before
+        before, self._taken = self._taken, self._sent - self.wire.buffered()
+        return not self._paused & _CONGESTED or self._taken > before
 
     # the end
 

@@ -23,6 +23,8 @@ __all__ = ["Deliveries", "Local", "Target", "TopicRoute"]
 
 DUP: Final = 0x08
 RETAIN: Final = 0x01
+PURGE_EVERY: Final = 10.0
+"""Seconds between two looks at all retained messages for those whose time is over, when there is no room."""
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +107,7 @@ class Deliveries:
         self.store = store
         self.router: Router[Any, TopicRoute] = Router(TopicRoute, self._fill)
         self.retained = Retained()
+        self._purge_at = 0.0
         self.groups: dict[tuple[str, str], SharedGroup] = {}
 
     def _fill(self, route: TopicRoute, found: list[tuple[Any, Any]]) -> None:
@@ -309,16 +312,23 @@ class Deliveries:
 
     # acknowledgements
 
-    def acknowledged(self, session: Session, packet_id: int) -> bool:
-        """PUBACK came. False: for nothing that is in flight."""
-        delivery = session.inflight.pop(packet_id, None)
-        if delivery is None:
+    def acknowledged(self, session: Session, packet_id: int, qos: int) -> bool:
+        """PUBACK (QoS 1) or PUBCOMP (2) came. False: for nothing that waits for it."""
+        delivery = session.inflight.get(packet_id)
+        if delivery is None or delivery.qos != qos or delivery.released != (qos == 2):
             return False
+        self._done(session, packet_id, delivery)
+        return True
+
+    def _done(self, session: Session, packet_id: int, delivery: Delivery) -> None:
+        """A message is out of flight: the next one may go."""
+        del session.inflight[packet_id]
+        if session.resend and packet_id in session.resend:
+            session.resend.remove(packet_id)
         if delivery.id:
             self._forget(session, delivery)
         if session.queue is not None or session.resend or (session.connection and session.connection.backlog):
             self.pump(session)
-        return True
 
     def recorded(self, session: Session, packet_id: int, reason: int) -> bool:
         """PUBREC came: PUBREL goes out, unless the client refused the message [MQTT-4.3.3-4]. False: nothing in flight."""
@@ -326,7 +336,7 @@ class Deliveries:
         if delivery is None or delivery.qos != 2:
             return False
         if reason >= Reason.UNSPECIFIED_ERROR:
-            self.acknowledged(session, packet_id)
+            self._done(session, packet_id, delivery)
             return True
         if not delivery.released:
             delivery.released = True
@@ -390,13 +400,37 @@ class Deliveries:
             if self.retained.clear(topic) and self.store is not None:
                 self.store.cleared(topic)
             return True
-        if message.source is not None and topic not in self.retained and len(self.retained) >= self._limits.retained:
-            self._stats.dropped["no room to retain"] += 1
-            return False
+        if message.source is not None:
+            message.owner = message.source.key[0]
+            if not self._room_to_retain(message):
+                self._stats.dropped["no room to retain"] += 1
+                return False
         self.retained.set(message)
         if self.store is not None:
             self.store.retained(message)
         return True
+
+    def _room_to_retain(self, message: Message) -> bool:
+        if self._fits_retained(message):
+            return True
+        now = self._clock()
+        if now < self._purge_at:
+            return False
+        self._purge_at = now + PURGE_EVERY
+        for topic in [one.topic for one in self.retained if one.expired(now)]:
+            self.kept(topic)
+        return self._fits_retained(message)
+
+    def _fits_retained(self, message: Message) -> bool:
+        limits, retained = self._limits, self.retained
+        before = retained.get(message.topic)
+        if retained.size + message.size - (before.size if before is not None else 0) > limits.retained_bytes:
+            return False
+        if before is not None and before.owner == message.owner:
+            return True
+        return retained.owned(message.owner) < limits.retained_of_owner and (
+            before is not None or len(retained) < limits.retained
+        )
 
     def kept(self, topic: str) -> Message | None:
         """The retained message of a topic, unless its time is over: then it is cleared."""

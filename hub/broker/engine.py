@@ -24,6 +24,7 @@ from hub.broker.message import Message
 from hub.broker.policy import FOREVER, Accepted, Policy
 from hub.broker.session import Session, SharedGroup, Subscription, Will
 from hub.broker.stats import Gauges, Stats
+from hub.broker.storage import StorageError
 from hub.broker.store import Store
 from hub.broker.wire import Wire
 
@@ -124,7 +125,7 @@ class Engine:
         self._all: set[Connection] = set()
         self.on_published: Callable[[Session, Message], None] | None = None
         self._held: list[tuple[Connection, bytes, bool]] = []
-        self._waking = self._commit_due = self._committing = False
+        self._waking = self._commit_due = self._committing = self._closing = False
         self._unordered: list[Message] = []
         self._draining = False
         self._dropped = 0
@@ -169,7 +170,12 @@ class Engine:
         self.dirty.clear()
         self.turns.clear()
         for connection in dirty:
-            connection.flush()
+            try:
+                connection.flush()
+            except Exception as error:  # one broken transport must not keep the others from being served
+                log.error("a connection failed: %s: %s", type(error).__name__, error)
+                log.debug("where it failed", exc_info=error)
+                connection.wire.abort()
         for connection in turns:
             connection.turn()
         self.wake()
@@ -186,12 +192,15 @@ class Engine:
 
     def close(self) -> None:
         """Ends every connection: the server goes [MQTT-5: 0x8B]. No will is published: it is the broker that leaves."""
-        self._commit_due = True  # what is noted from here on is committed by closing
+        self._closing = self._commit_due = True  # what is noted from here on is committed by closing
         for connection in list(self._all):
             connection.disconnect(Reason.SERVER_SHUTTING_DOWN, "the server shuts down", will=False)
         self.flush()
         if self.store is not None:
-            self.store.close()
+            try:
+                self.store.close()
+            except StorageError as error:
+                log.error("the newest changes are not stored, their clients were not acknowledged: %s", error)
 
     def gauges(self) -> Gauges:
         """How much there is now; costs a look at every session."""
@@ -304,7 +313,7 @@ class Engine:
         connection.watch()
         for watcher in self._watchers:
             watcher.connected(session, connection)
-        if present:
+        if present and session.connection is connection:
             self.deliveries.resume(session)
 
     def _agree(self, connection: Connection, session: Session, packet: Connect, verdict: Accepted) -> None:
@@ -317,6 +326,8 @@ class Engine:
         keep_alive = packet.keep_alive
         if five and limits.keep_alive_max and not 0 < keep_alive <= limits.keep_alive_max:
             keep_alive = limits.keep_alive_max
+        connection.wants_expiry = given.get(Property.SESSION_EXPIRY, 0) > 0
+        connection.carried = len(session.incoming)
         connection.keep_alive = keep_alive * 1.5 + _SLACK if keep_alive else 0.0
         connection.last_seen = self.now
         if verdict.expires_at != FOREVER:
@@ -373,6 +384,9 @@ class Engine:
         self._all.discard(connection)
         self.connections -= 1
         if session is None:
+            return
+        if self._closing:
+            session.connection = None  # stored as it is, connected: it will be expected back
             return
         self.stats.disconnects[why] += 1
         session.connection = None
@@ -556,6 +570,7 @@ class Engine:
         if not self.policy.waits:
             self.deliveries.publish(message)
             message.source = None
+            message.slim()
             self.wake()
             return
         self._unordered.append(message)

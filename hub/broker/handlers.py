@@ -81,7 +81,7 @@ def _connect(connection: "Connection", packet: Connect) -> None:
         if packet.will.topic.startswith("$"):
             connection.refuse(Reason.TOPIC_NAME_INVALID if packet.version == 5 else _NOT_AUTHORIZED)
             return
-        topic_name(packet.will.topic.encode(), packet.version, limits.topic_levels)
+        topic_name(packet.will.topic.encode(), packet.version, limits)
     assigned = "" if packet.client_id else engine.new_client_id()
     packet.client_id = packet.client_id or assigned
     login = Login(packet, connection.wire.client, connection.wire.certificate, connection.wire)
@@ -118,19 +118,23 @@ def _acknowledgement(connection: "Connection", packet: Ack) -> None:
             reason = Reason.PACKET_IDENTIFIER_NOT_FOUND
             connection.write(encode(Ack(PacketType.PUBREL, packet_id, reason), connection.version))
     else:
-        deliveries.acknowledged(session, packet_id)
+        deliveries.acknowledged(session, packet_id, 1 if packet.type is PacketType.PUBACK else 2)
 
 
 def _subscribe(connection: "Connection", packet: Subscribe) -> None:
     session = connection.session
     assert session is not None
-    policy, levels = connection.engine.policy, connection.engine.limits.topic_levels
+    policy, limits = connection.engine.policy, connection.engine.limits
     answers: list[Any] = []
     waits = False
     for wanted in packet.filters:
         try:
             inner = (shared(wanted.filter) or ("", wanted.filter))[1]
-            good = valid_filter(inner) and inner.count("/") < levels
+            good = (
+                valid_filter(inner)
+                and inner.count("/") < limits.topic_levels
+                and len(wanted.filter.encode()) <= limits.topic_bytes
+            )
         except ValueError:
             good = False
         if not good:
@@ -206,7 +210,7 @@ def _disconnect(connection: "Connection", packet: Disconnect) -> None:
     assert session is not None
     expiry = packet.properties.get(Property.SESSION_EXPIRY)
     if expiry is not None:
-        if expiry and not session.expiry:
+        if expiry and not connection.wants_expiry:
             raise ProtocolError("a session expiry with DISCONNECT and none with CONNECT")  # [MQTT-3.14.2-2]
         session.expiry = connection.engine.bounded_expiry(expiry)
     connection.goodbye(will=packet.reason is not Reason.SUCCESS)

@@ -7,6 +7,7 @@ from devices.mqtt.codec import encode
 from devices.mqtt.codes import MalformedPacket, PacketType, ProtocolError, Reason
 from devices.mqtt.packets import Ack
 from devices.mqtt.properties import ALLOWED, Properties, Property, decode_properties, encode_properties
+from hub.broker.limits import Limits
 from hub.broker.message import Message
 from hub.broker.session import Session
 
@@ -70,7 +71,7 @@ def publish(connection: "Connection", first: int, data: bytes, at: int, stop: in
             connection.topics[topic] = router.route(route.topic)
         _take(connection, message, packet_id)
         return
-    message.topic = topic_name(topic, connection.version, connection.engine.limits.topic_levels)
+    message.topic = topic_name(topic, connection.version, connection.engine.limits)
     if message.topic.startswith("$"):
         _refuse(connection, message, packet_id, Reason.TOPIC_NAME_INVALID)
         return
@@ -114,16 +115,22 @@ def forwarded(given: Properties, now: float) -> tuple[bytes, float | None]:
     return body, None if expiry is None else now + expiry
 
 
-def topic_name(raw: bytes, version: int, levels: int) -> str:
-    """The topic that bytes name. Raises MqttError for what is none [MQTT-3.3.2-1] [MQTT-3.3.2-2]."""
+def topic_name(raw: bytes, version: int, limits: Limits) -> str:
+    """The topic that bytes name. Raises MqttError for what is none [MQTT-3.3.2-1] [MQTT-3.3.2-2], or too large."""
     try:
         topic = raw.decode()
     except UnicodeDecodeError:
         raise MalformedPacket("a topic that is not UTF-8") from None
     if "\0" in topic:
         raise MalformedPacket("a topic with U+0000")  # [MQTT-1.5.4-2]
-    if not topic or "#" in topic or "+" in topic or topic.count("/") >= levels:
-        problem = "a topic that is empty, has wildcards, or too many levels"
+    if (
+        not topic
+        or "#" in topic
+        or "+" in topic
+        or topic.count("/") >= limits.topic_levels
+        or len(raw) > limits.topic_bytes
+    ):
+        problem = "a topic that is empty, has wildcards, or is too long or too deep"
         if version == 5:
             raise ProtocolError(problem, Reason.TOPIC_NAME_INVALID)
         raise MalformedPacket(problem)
@@ -140,13 +147,13 @@ def _take(connection: "Connection", message: Message, packet_id: int, permitted:
         # sent again: it was taken the first time [MQTT-4.3.3-10]
         connection.promise(encode(Ack(PacketType.PUBREC, packet_id), connection.version))
         return
-    open_ = len(session.incoming) + connection.owed
-    if qos and connection.version == 5 and open_ >= engine.limits.receive_maximum:
+    waiting, most = len(session.incoming), engine.limits.receive_maximum
+    # what an earlier connection left open is not this one's, but there is an end to that too
+    if qos and (waiting - connection.carried + connection.owed >= most or waiting >= 4 * most):
         raise ProtocolError("more messages than the receive maximum", Reason.RECEIVE_MAXIMUM_EXCEEDED)
     before = store.notes if store is not None else 0
-    if message.retain and not deliveries.retain(message):
-        _refuse(connection, message, packet_id, Reason.QUOTA_EXCEEDED)
-        return
+    if message.retain:
+        deliveries.retain(message)
     if qos == 2:
         session.incoming[packet_id] = None
         if store is not None and session.durable:
@@ -155,6 +162,8 @@ def _take(connection: "Connection", message: Message, packet_id: int, permitted:
         engine.on_published(session, message)
     wanted = deliveries.publish(message, permitted)
     message.source = None  # a queue may keep the message longer than this session lives
+    if message.retain:
+        message.slim()
     if not qos:
         return
     if qos == 1 and connection.version == 4:

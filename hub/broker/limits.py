@@ -25,8 +25,9 @@ class Limits:
         session_expiry: the longest that a session outlives its connection; what a 3.1.1 client with clean session 0 gets.
         sessions: sessions kept at once; the one that is away longest goes first.
         subscriptions: of one session.
-        topic_levels: of a topic or a filter: each level of a retained topic costs memory.
-        retained: messages kept before those of clients are refused; the hub's own are always kept.
+        topic_levels, topic_bytes: of a topic or a filter: topics are remembered, and each level of a retained one costs memory.
+        retained, retained_bytes: messages kept before those of clients are not kept any more; the hub's own always are.
+        retained_of_owner: the same for the clients of one station or user.
         token_grace: from the end of a token to the end of its connection.
         sys_interval: between two updates of `$SYS/broker`. 0: none.
     """
@@ -48,6 +49,9 @@ class Limits:
     sessions: int = 100_000
     subscriptions: int = 10_000
     topic_levels: int = 128
+    topic_bytes: int = 1_024
     retained: int = 100_000
+    retained_bytes: int = 256_000_000
+    retained_of_owner: int = 10_000
     token_grace: float = 30.0
     sys_interval: float = 10.0

@@ -1,8 +1,11 @@
 """One application message, and its bytes for each kind of subscriber, each made once."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from devices.mqtt.codec import remaining_length, text
+
+if TYPE_CHECKING:
+    from hub.broker.session import Session
 
 __all__ = ["Message", "extra_properties", "publish_as_4", "publish_as_5"]
 
@@ -20,6 +23,7 @@ class Message:
         expires: on the monotonic clock, seconds; None: never.
         head: the encoded topic, once it is needed.
         source: the session that published it; None for the hub's own.
+        owner: whose retained message it is; None: the hub's own.
         id: in the storage; 0: it is not there. `holders` counts the deliveries that need it there.
     """
 
@@ -30,6 +34,7 @@ class Message:
         "head",
         "holders",
         "id",
+        "owner",
         "payload",
         "properties",
         "qos",
@@ -46,11 +51,12 @@ class Message:
         retain: bool = False,
         properties: bytes = b"",
         expires: float | None = None,
-        source: object = None,
+        source: "Session | None" = None,
     ) -> None:
         self.topic, self.payload, self.qos, self.retain = topic, payload, qos, retain
         self.properties, self.expires, self.source = properties, expires, source
         self.id = self.holders = 0
+        self.owner: str | None = None
         self._plain_4: bytes | None = None
         self._plain_5: bytes | None = None
         self.head: bytes | None = None
@@ -59,6 +65,10 @@ class Message:
     def size(self) -> int:
         """Bytes that it holds in memory, about."""
         return len(self.topic) + len(self.payload) + len(self.properties)
+
+    def slim(self) -> None:
+        """Forgets the bytes made for subscribers: who keeps the message needs them no more."""
+        self._plain_4 = self._plain_5 = None
 
     def expired(self, now: float) -> bool:
         """Whether its time is over; `now` on the monotonic clock."""

@@ -1,5 +1,6 @@
 """Retained messages: the newest of each topic, found by filter at the cost of what matches. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from hub.broker.message import Message
@@ -18,11 +19,17 @@ class _Level:
 
 
 class Retained:
-    """The retained messages."""
+    """The retained messages.
+
+    Attributes:
+        size: bytes of all of them, about.
+    """
 
     def __init__(self) -> None:
         self._messages: dict[str, Message] = {}
         self._root = _Level()
+        self._owned: Counter[str] = Counter()
+        self.size = 0
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -37,9 +44,24 @@ class Retained:
         """What is kept for a topic."""
         return self._messages.get(topic)
 
+    def owned(self, owner: str | None) -> int:
+        """How many messages of one owner there are."""
+        return self._owned[owner] if owner is not None else 0
+
+    def _count(self, message: Message, sign: int) -> None:
+        self.size += sign * message.size
+        if message.owner is not None:
+            self._owned[message.owner] += sign
+            if not self._owned[message.owner]:
+                del self._owned[message.owner]
+
     def set(self, message: Message) -> None:
         """Keeps a message in place of what its topic held."""
-        if message.topic not in self._messages:
+        before = self._messages.get(message.topic)
+        self._count(message, 1)
+        if before is not None:
+            self._count(before, -1)
+        else:
             level = self._root
             for name in message.topic.split("/"):
                 child = level.children.get(name)
@@ -51,8 +73,10 @@ class Retained:
 
     def clear(self, topic: str) -> bool:
         """Forgets what a topic held. False: nothing."""
-        if self._messages.pop(topic, None) is None:
+        message = self._messages.pop(topic, None)
+        if message is None:
             return False
+        self._count(message, -1)
         path = []
         level = self._root
         for name in topic.split("/"):

@@ -18,7 +18,7 @@ __all__ = ["Route", "Router"]
 S = TypeVar("S")
 R = TypeVar("R", bound="Route")
 
-MAX_ROUTES: Final = 200_000
+MAX_ROUTES: Final = 100_000
 _STALE: Final = -1
 
 

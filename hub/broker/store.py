@@ -4,15 +4,35 @@ Sessions that outlive their connection are stored with their subscriptions, thei
 the QoS 2 messages they sent; retained messages are, except for topics that `keeps` says are not worth it.
 """
 
+import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from devices.clock import Clock
 from hub.broker.message import Message
-from hub.broker.session import Delivery, Session, Subscription
+from hub.broker.session import Delivery, Session, Subscription, Will
 from hub.broker.storage import Storage, StoredDelivery, StoredMessage, StoredSession, StoredSubscription
 
-__all__ = ["Store"]
+__all__ = ["RESTART_GRACE", "Store"]
+
+RESTART_GRACE: Final = 60.0
+"""Seconds that clients have to come back to a broker that was away, before their wills are published."""
+
+
+def _pack_will(will: Will | None) -> bytes:
+    if will is None:
+        return b""
+    message = will.message
+    head = json.dumps((message.topic, message.qos, message.retain, will.delay, will.expiry, len(message.payload)))
+    return head.encode() + b"\n" + message.payload + message.properties
+
+
+def _unpack_will(data: bytes) -> Will | None:
+    if not data:
+        return None
+    head, _, body = data.partition(b"\n")
+    topic, qos, retain, delay, expiry, size = json.loads(head)
+    return Will(Message(topic, body[:size], qos, retain, body[size:]), delay, expiry)
 
 
 class Store:
@@ -79,7 +99,9 @@ class Store:
         """A session began, or its connection began or ended."""
         self.notes += 1
         ended = None if session.ended is None else session.ended + self._offset()
-        self.storage.save_session(session.key, session.expiry, ended, self._remember(session.principal))
+        principal = self._remember(session.principal)
+        attributes = len(principal).to_bytes(4, "big") + principal + _pack_will(session.will)
+        self.storage.save_session(session.key, session.expiry, ended, attributes)
 
     def dropped(self, session: Session) -> None:
         """A session is no more."""
@@ -192,11 +214,16 @@ class Store:
     def _load_session(
         self, stored: StoredSession, messages: dict[int, Message], recall: Callable[[bytes, str], Any]
     ) -> Session:
-        session = Session(stored.key, recall(stored.attributes, stored.key[0]))
+        size = int.from_bytes(stored.attributes[:4], "big")
+        session = Session(stored.key, recall(stored.attributes[4 : 4 + size], stored.key[0]))
+        session.will = _unpack_will(stored.attributes[4 + size :])
         session.durable, session.expiry = True, stored.expiry
         now = self._clock.monotonic()
-        # it was connected when the hub went: its time starts now
+        # it was connected when the hub went: its time starts now, and its will waits for it to come back
         session.ended = now if stored.ended is None else min(now, stored.ended - self._offset())
+        if session.will is not None:
+            delay = max(session.will.delay, RESTART_GRACE) if stored.ended is None else session.will.delay
+            session.will_due = session.ended + min(delay, session.expiry)
         for one in stored.subscriptions:
             session.subscriptions[one.topic_filter] = Subscription.from_options(
                 one.topic_filter, one.options, one.identifier or 0
