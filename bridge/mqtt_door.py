@@ -8,6 +8,7 @@ from typing import Any
 
 from websockets.frames import CloseCode
 
+from bridge.connection import HIGH_WATER
 from bridge.door import Door, Handshake, HandshakeRefused, Socket
 from bridge.handshake import choose_subprotocol
 from hub.broker.websocket import SUBPROTOCOLS, TEXT_REFUSED, Accept, binary_frame
@@ -33,6 +34,7 @@ class MqttDoor(Door):
             known = " or ".join(SUBPROTOCOLS)
             raise HandshakeRefused(400, f"MQTT needs the subprotocol {known}")
         self.client = handshake.client
+        self.mark = HIGH_WATER
         # the HTTP port asks nobody for one
         self.certificate: Mapping[str, Any] | None = None
         self._accept = accept

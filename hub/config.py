@@ -125,6 +125,7 @@ class Settings(BaseSettings):
         _LIMITS.session_expiry, ge=0, description="Longest that a session outlives its connection, seconds."
     )
     mqtt_sessions: int = Field(_LIMITS.sessions, ge=1, description="Sessions at once, connected or not.")
+    mqtt_sessions_of_owner: int = Field(_LIMITS.sessions_of_owner, ge=1, description="Sessions of one station or user.")
     mqtt_subscriptions: int = Field(_LIMITS.subscriptions, ge=1, description="Subscriptions of a session.")
     mqtt_topic_levels: int = Field(_LIMITS.topic_levels, ge=1, description="Levels of a topic or filter.")
     mqtt_topic_bytes: int = Field(_LIMITS.topic_bytes, ge=64, le=65_535, description="Bytes of a topic or filter.")

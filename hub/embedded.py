@@ -143,7 +143,7 @@ class EmbeddedLink:
         """Ends the broker and every connection, within some seconds."""
         if self._broker is None:
             return
-        while self._work:
+        for _ in range(len(self._work) // BATCH + 1):
             self._pump()
         broker, self._broker = self._broker, None
         self.connected = False

@@ -57,12 +57,13 @@ class Access:
         except (TokenRefused, UnicodeDecodeError):
             why = "its token is missing, expired or forged"
         else:
-            if not may_connect(identity, username):
+            by_certificate = not connect.password and identity is not ANONYMOUS
+            if not may_connect(identity, identity.station_id if by_certificate else username):
                 why = "the token is not that station's, nor a service's"
             elif will is not None and not may_publish(identity, will.topic):
                 why = "its will is for a topic it may not publish to"
             else:
-                owner = f"anonymous:{username or ''}" if identity is ANONYMOUS else identity.user_id
+                owner = f"anonymous:{username or connect.client_id}" if identity is ANONYMOUS else identity.user_id
                 return Accepted(identity, owner, identity.expires_at)
         # anything else in that field may be a token in the wrong place
         who = username if username and is_station_id(username) else "an MQTT client"

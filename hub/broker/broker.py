@@ -186,8 +186,6 @@ class HubBroker(Broker):  # type: ignore[misc]  # amqtt ships no types
         port: int,
         ssl_context: ssl.SSLContext | None,
     ) -> asyncio.Server:
-        high_water = self.engine.limits.send_buffer // 2
-
         transports = self._transports[listener_name] = set()
         most = self.listeners_config[listener_name].max_connections
 
@@ -197,7 +195,7 @@ class HubBroker(Broker):  # type: ignore[misc]  # amqtt ships no types
             return self.engine.accept(wire)
 
         def tcp() -> asyncio.Protocol:
-            return TcpProtocol(accept, transports, high_water)
+            return TcpProtocol(accept, transports)
 
         settings = WebSocketSettings(max_message=2 * self.engine.limits.max_packet)
 

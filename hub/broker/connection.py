@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from devices.mqtt.codec import REASONS, decode, encode
 from devices.mqtt.codes import MalformedPacket, MqttError, PacketType, ProtocolError, Reason
 from devices.mqtt.packets import Connack, Disconnect
-from devices.mqtt.properties import Properties, Property
+from devices.mqtt.properties import Property
 from hub.broker import handlers, incoming
 from hub.broker.delivery import RETAIN, TopicRoute
 from hub.broker.message import Message, extra_properties, publish_as_4, publish_as_5
@@ -28,6 +28,10 @@ __all__ = ["Connection"]
 
 TURN: Final = 65_536
 """Bytes of one read after which the others get their turn."""
+FIRST_PACKET: Final = 262_144
+"""Bytes of a CONNECT, at most: its sender is nobody yet."""
+SLOW: Final = "slow client"
+"""Why a message is dropped that a client has no room for."""
 TOPICS: Final = 16
 """Topics of which a connection remembers the route."""
 
@@ -64,6 +68,8 @@ class Connection:
         "_allowance",
         "_counted_at",
         "_deadline",
+        "_measured",
+        "_most",
         "_need",
         "_paused",
         "_sent",
@@ -100,7 +106,8 @@ class Connection:
         self.session: Session | None = None
         self.version = self.plain = 0
         self.out: list[bytes] = []
-        self.room = limits.send_buffer
+        self._most = max(limits.send_buffer, 2 * wire.mark)
+        self.room = self._measured = self._most
         self.window = limits.inflight
         self.starved = self.closed = False
         self.backlog: deque[tuple[Subscription, list[str]]] | None = None
@@ -191,7 +198,7 @@ class Connection:
                     padded = size < 1 << 7 * (body - at - 2)
                 if padded and self.version != 4:
                     raise MalformedPacket("a remaining length has more bytes than it needs")  # [MQTT-1.5.5-1]
-                if body + size - at > limit:
+                if body + size - at > (limit if session is not None else FIRST_PACKET):
                     raise ProtocolError("a packet larger than is accepted", Reason.PACKET_TOO_LARGE)
             stop = body + size
             if stop > end:
@@ -224,7 +231,8 @@ class Connection:
                         else:
                             connection.send_qos0(Message(route.topic, data[start:stop]), False, ())
                             continue
-                        if length > connection.room and not connection.make_room(length):
+                        if length > connection.room and not connection.fits(length):
+                            engine.stats.dropped[SLOW] += 1
                             continue
                         connection.room -= length
                         out = connection.out
@@ -273,6 +281,7 @@ class Connection:
         if isinstance(answer, bool | Accepted | Refused) or not isinstance(answer, Awaitable):
             then(answer)
             return
+        assert self._waiting is None
         self._waiting = then
         self._pause(_SUSPENDED)
         self.engine.spawn(answer, self._decided)
@@ -307,11 +316,10 @@ class Connection:
         if self.held < self.engine.limits.receive_maximum:
             self._unpause(_HELD)
 
-    def add_backlog(self, subscription: Subscription, topics: list[str]) -> None:
-        """Retained messages that a subscription is due."""
-        if self.backlog is None:
-            self.backlog = deque()
-        self.backlog.append((subscription, topics))
+    def add_backlog(self, found: list[tuple[Subscription, list[str]]]) -> None:
+        """Retained messages that subscriptions are due."""
+        self.backlog = self.backlog or deque()
+        self.backlog += found
 
     def _spend(self, messages: int) -> None:
         """Counts what was read against the rate, and stops reading for as long as it was too much."""
@@ -355,17 +363,17 @@ class Connection:
 
     def promise(self, packet: bytes) -> None:
         """Sends a packet once all that was noted up to now is stored."""
-        engine = self.engine
-        if engine.uncommitted or self.held:
-            engine.hold(self, packet)
+        commits = self.engine.commits
+        if commits.uncommitted or self.held:
+            commits.hold(self, packet)
         else:
             self.write(packet)
 
     def send_qos0(self, message: Message, retain: bool, identifiers: tuple[int, ...]) -> None:
         """Sends a QoS 0 message, unless the client is too slow for it."""
         stats = self.engine.stats
-        if not self.fits(message):
-            stats.dropped["slow client"] += 1
+        if not self.fits(message.size):
+            stats.dropped[SLOW] += 1
             return
         if self.plain and not retain and not identifiers and message.expires is None:
             packet: bytes | None = message.plain(self.version)
@@ -405,21 +413,16 @@ class Connection:
             self._aliases_out[message.topic] = alias
         return packet
 
-    def fits(self, message: Message) -> bool:
-        """Whether a message may be sent now without more than the send buffer on its way."""
-        return message.size + _OVERHEAD <= self.room or self._measured(message.size + _OVERHEAD)
-
-    def make_room(self, size: int) -> bool:
-        """Whether there is room after all; counts a message that is dropped for want of it."""
-        if self._measured(size):
+    def fits(self, size: int) -> bool:
+        """Whether a message of about `size` bytes may be sent now without more than the send buffer on its way."""
+        size += _OVERHEAD
+        if size <= self.room:
             return True
-        self.engine.stats.dropped["slow client"] += 1
-        return False
-
-    def _measured(self, size: int) -> bool:
-        waiting = self.wire.buffered() + sum(map(len, self.out))
-        self.room = self.engine.limits.send_buffer - waiting
-        return size <= self.room or not waiting
+        unsent = self.wire.buffered()
+        waiting = unsent + self._measured - self.room  # what the room has shrunk by since is in `out`
+        self.room, self._measured = self._most - waiting, self._most - unsent
+        # with so little on its way nobody will tell that it has left
+        return size <= self.room or waiting <= self.wire.mark
 
     def flush(self) -> None:
         """Hands everything collected to the transport, in one piece."""
@@ -438,10 +441,10 @@ class Connection:
         self.wire.send(data)
 
     def _measure(self) -> None:
-        limits, waiting = self.engine.limits, self.wire.buffered()
-        self.room = limits.send_buffer - waiting
-        if waiting > limits.send_buffer_max:
-            log.warning("a client does not read: disconnected, client id %r", self._name())
+        waiting = self.wire.buffered()
+        self.room = self._measured = self._most - waiting
+        if waiting > self.engine.limits.send_buffer_max:
+            log.debug("client id %r does not read: disconnected", self._name())
             self._over("slow client", will=True, abort=True)
         elif self.room <= 0:
             self._pause(_CONGESTED)
@@ -449,7 +452,7 @@ class Connection:
             self._unpause(_CONGESTED)
 
     def _feed(self) -> None:
-        if self.starved and self.room > 0 and self.session is not None:
+        if self.starved and self.session is not None:
             self.starved = False
             self.engine.deliveries.pump(self.session)
 
@@ -507,7 +510,7 @@ class Connection:
     def _moves(self) -> bool:
         """Whether a client that is not read from still takes what is sent to it."""
         before, self._taken = self._taken, self._sent - self.wire.buffered()
-        return not self._paused & _CONGESTED or self._taken > before
+        return not self._paused & (_CONGESTED | _SUSPENDED) or self._taken > before
 
     # the end
 
@@ -524,9 +527,11 @@ class Connection:
         if self.closed:
             return
         if self.version == 5 and self.session is not None:
-            properties: Properties = {Property.REASON_STRING: why} if self.details else {}
             reason = reason if reason in REASONS[PacketType.DISCONNECT] else Reason.PROTOCOL_ERROR
-            self.write(encode(Disconnect(reason, properties), 5))
+            packet = encode(Disconnect(reason, {Property.REASON_STRING: why}), 5)
+            if not self.details or (self.accepts is not None and len(packet) > self.accepts):
+                packet = encode(Disconnect(reason), 5)  # [MQTT-3.14.2-3]
+            self.write(packet)
         self._over(why, will=will)
 
     def goodbye(self, *, will: bool) -> None:
@@ -542,7 +547,6 @@ class Connection:
                 return
             self.engine.stats.refused += 1
         self.disconnect(error.reason, str(error))
-        self._over(str(error), will=True)
 
     def _over(self, why: str, *, will: bool, abort: bool = False) -> None:
         if self.closed:

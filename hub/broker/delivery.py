@@ -18,6 +18,7 @@ from hub.broker.router import Route, Router
 from hub.broker.session import Delivery, Session, SharedGroup, Subscription
 from hub.broker.stats import Stats
 from hub.broker.store import Store
+from hub.broker.subscriptions import Subscriptions
 
 __all__ = ["Deliveries", "Local", "Target", "TopicRoute"]
 
@@ -93,6 +94,7 @@ class Deliveries:
         clock: monotonic seconds.
         may_receive: whether a principal may get messages of a topic, asked once a route.
         store: None: nothing outlives the process.
+        waits: `may_receive` says yes to everything, who may is asked before.
     """
 
     def __init__(
@@ -102,13 +104,15 @@ class Deliveries:
         clock: Callable[[], float],
         may_receive: Callable[[Any, str], bool],
         store: Store | None,
+        *,
+        waits: bool = False,
     ) -> None:
         self._limits, self._stats, self._clock, self._may_receive = limits, stats, clock, may_receive
-        self.store = store
+        self.store, self._waits = store, waits
         self.router: Router[Any, TopicRoute] = Router(TopicRoute, self._fill)
         self.retained = Retained()
         self._purge_at = 0.0
-        self.groups: dict[tuple[str, str], SharedGroup] = {}
+        self.subscriptions = Subscriptions(self.router)
 
     def _fill(self, route: TopicRoute, found: list[tuple[Any, Any]]) -> None:
         sessions: dict[Session, list[Subscription]] = {}
@@ -151,23 +155,37 @@ class Deliveries:
                 target = target.own  # what it gets of its own
             self.deliver(session, message, target.qos, message.retain and target.retain, target.identifiers)
         for group in route.groups:
-            self._share(group, message, permitted)
+            self._share(group, message, permitted, retain=message.retain)
         for subscriber in route.local:
             subscriber.tell(topic, message.payload, False)
         return not route.empty
 
-    def _share(self, group: SharedGroup, message: Message, permitted: set[Session] | None = None) -> None:
-        for _ in range(len(group.members)):
-            session = group.next()
-            if session is None:
-                return
-            allowed = self._may_receive(session.principal, message.topic) if permitted is None else session in permitted
-            if allowed:
-                subscription = group.members[session]
-                identifiers = (subscription.identifier,) if subscription.identifier else ()
-                keep = message.retain and subscription.retain_as_published
-                self.deliver(session, message, subscription.qos, keep, identifiers, group)
-                return
+    def _share(
+        self,
+        group: SharedGroup,
+        message: Message,
+        permitted: set[Session] | None = None,
+        *,
+        retain: bool = False,
+        away: bool = True,
+        but: Session | None = None,
+    ) -> bool:
+        """Sends a message to the member whose turn it is, of those that may have it. False: there is none.
+
+        Args:
+            retain: the message had the flag.
+            away: without a connected member, one that comes back may have it.
+            but: not this one.
+        """
+        for session, subscription in group.members():
+            if session is but or (session.connection is None and not away):
+                continue
+            if self._may_receive(session.principal, message.topic) if permitted is None else session in permitted:
+                group.served(session)
+                keep = retain and subscription.retain_as_published
+                self.deliver(session, message, subscription.qos, keep, subscription.identifiers, group)
+                return True
+        return False
 
     def deliver(
         self,
@@ -201,7 +219,7 @@ class Deliveries:
             and session.queue is None
             and session.resend is None
             and len(session.inflight) < connection.window
-            and connection.room > 0
+            and connection.fits(message.size)
         ):
             self._send(session, delivery)
         else:
@@ -234,7 +252,7 @@ class Deliveries:
             session.inflight[packet_id] = delivery
         flags = delivery.qos << 1 | (DUP if dup else 0) | (RETAIN if delivery.retain else 0)
         # the packet id of QoS 2 is the client's proof that it has the message: it must be known after a crash
-        held = delivery.qos == 2 and delivery.id != 0 and self.store is not None
+        held = delivery.qos == 2 and delivery.id != 0
         packet = connection.publish_packet(delivery.message, flags, packet_id, delivery.identifiers, held=held)
         if packet is None:
             # larger than the client wants: as if it had been delivered [MQTT-3.1.2-25]
@@ -242,8 +260,9 @@ class Deliveries:
             self._drop(session, delivery, "larger than the client accepts")
             return
         self._stats.messages_sent += 1
-        if held and self.store is not None:
+        if delivery.id and self.store is not None:
             self.store.sent(session, delivery)
+        if held:
             connection.promise(packet)
         else:
             connection.write(packet)
@@ -255,7 +274,7 @@ class Deliveries:
             return
         window = connection.window
         while session.resend and session.outstanding < window:
-            if connection.room <= 0:
+            if not connection.fits(0):
                 connection.starved = True
                 return
             self._resend(session, session.resend.popleft())
@@ -265,7 +284,7 @@ class Deliveries:
             session.resend = None
         now = self._clock()
         while session.queue and len(session.inflight) < window:
-            if not connection.fits(session.queue[0].message):
+            if not connection.fits(session.queue[0].message.size):
                 connection.starved = True
                 return
             delivery = session.dequeue()
@@ -299,14 +318,13 @@ class Deliveries:
                     return
                 # looked up anew: a newer one may have come while this client was slow
                 kept = self.kept(topics[-1])
-                if kept is not None and not connection.fits(kept):
+                if kept is not None and not connection.fits(kept.size):
                     connection.starved = True
                     return
                 topics.pop()
                 if kept is None or not self._may_receive(session.principal, kept.topic):
                     continue
-                identifiers = (subscription.identifier,) if subscription.identifier else ()
-                self.deliver(session, kept, subscription.qos, True, identifiers)
+                self.deliver(session, kept, subscription.qos, True, subscription.identifiers)
             backlog.popleft()
         connection.backlog = None
 
@@ -358,37 +376,22 @@ class Deliveries:
     def abandon(self, session: Session) -> None:
         """A session lost its connection, or ended: what a shared subscription gave it goes to a connected member.
 
-        QoS 2 in flight does not: the client may have it already [MQTT-4.8.2-4].
+        QoS 2 in flight does not: the client may have it already [MQTT-4.8.2-4]. Nor does anything while the policy waits for its
+        answers: nobody asks it here.
         """
-        if not any(one.group for one in (*session.inflight.values(), *(session.queue or ()))):
+        if self._waits:
             return
-        moved = [
-            delivery
-            for delivery in session.inflight.values()
-            if delivery.group is not None and delivery.qos == 1 and delivery.group.next(but=session) is not None
-        ]
-        moved += [
-            delivery
-            for delivery in session.queue or ()
-            if delivery.group is not None and delivery.group.next(but=session) is not None
-        ]
-        for delivery in moved:
+        given = [one for one in session.inflight.values() if one.group is not None and one.qos == 1]
+        given += [one for one in session.queue or () if one.group is not None]
+        for delivery in given:
+            group = delivery.group
+            assert group is not None
+            if not self._share(group, delivery.message, retain=delivery.retain, away=False, but=session):
+                continue
             if delivery.packet_id:
                 del session.inflight[delivery.packet_id]
             else:
-                assert session.queue is not None
-                session.queue.remove(delivery)
-                session.queue_bytes -= delivery.message.size
-        if session.queue is not None and not session.queue:
-            session.queue = None
-        for delivery in moved:
-            group = delivery.group
-            assert group is not None
-            other = group.next(but=session)
-            if other is not None:
-                subscription = group.members[other]
-                identifiers = (subscription.identifier,) if subscription.identifier else ()
-                self.deliver(other, delivery.message, subscription.qos, delivery.retain, identifiers, group)
+                session.remove(delivery)
             self._forget(session, delivery)
 
     # retained messages

@@ -6,6 +6,7 @@ Nothing in here creates a task or a future for a packet.
 """
 
 import logging
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Protocol
 
@@ -14,28 +15,28 @@ from devices.mqtt.codec import encode
 from devices.mqtt.codes import Reason
 from devices.mqtt.packets import Connack, Connect
 from devices.mqtt.properties import Property
+from hub.broker.commits import Commits
 from hub.broker.connection import Connection
 from hub.broker.deadlines import Deadlines
 from hub.broker.delivery import Deliveries, Local
-from hub.broker.handlers import shared
 from hub.broker.incoming import forwarded
 from hub.broker.limits import Limits
 from hub.broker.message import Message
 from hub.broker.policy import FOREVER, Accepted, Policy
-from hub.broker.session import Session, SharedGroup, Subscription, Will
+from hub.broker.session import Session, Subscription, Will
 from hub.broker.stats import Gauges, Stats
-from hub.broker.storage import StorageError
 from hub.broker.store import Store
+from hub.broker.subscriptions import shared
 from hub.broker.wire import Wire
+
+UNAVAILABLE: Final = 3
+"""Return code of CONNACK in 3.1.1."""
 
 __all__ = ["TICK", "Engine", "Shell", "Watcher"]
 
 TICK: Final = 0.25
 """Seconds between two looks at the clock; deadlines are met by so much, never early."""
 _SLACK: Final = 2 * TICK
-COMMIT_WITHIN: Final = 0.002
-"""Seconds for which changes are collected into one commit."""
-RETRY_COMMIT: Final = 1.0
 TELL_EVERY: Final = 10.0
 """Seconds between two lines in the log about dropped messages."""
 
@@ -112,7 +113,10 @@ class Engine:
         self.store, self._watchers, self._new_id = store, list(watchers), new_id
         self.stats = Stats()
         self.deadlines = Deadlines()
-        self.deliveries = Deliveries(self.limits, self.stats, clock.monotonic, self._may_receive, store)
+        self.deliveries = Deliveries(
+            self.limits, self.stats, clock.monotonic, self._may_receive, store, waits=policy.waits
+        )
+        self.commits = Commits(store, shell, self.wake, clock.monotonic)
         self.sessions: dict[tuple[str, str], Session] = {}
         self.dirty: list[Connection] = []
         self.turns: list[Connection] = []
@@ -122,11 +126,11 @@ class Engine:
         # sessions without a connection, the one away longest first; the same by owner
         self._away: dict[Session, None] = {}
         self._away_of: dict[str, dict[Session, None]] = {}
+        self._owned: Counter[str] = Counter()
         self._all: set[Connection] = set()
         self.on_published: Callable[[Session, Message], None] | None = None
-        self._held: list[tuple[Connection, bytes, bool]] = []
-        self._waking = self._commit_due = self._committing = self._closing = False
-        self._unordered: list[Message] = []
+        self._waking = self._closing = False
+        self._unordered: deque[Message] = deque()
         self._draining = False
         self._dropped = 0
         self._tell_at = self.now
@@ -142,8 +146,9 @@ class Engine:
             self.deliveries.retained.set(message)
         for session in sessions:
             self.sessions[session.key] = session
+            self._count(session.key[0], 1)
             for subscription in list(session.subscriptions.values()):
-                self._enter(session, subscription)
+                self.deliveries.subscriptions.enter(session, subscription)
             self._leave_for(session)
 
     def accept(self, wire: Wire) -> Connection:
@@ -158,9 +163,7 @@ class Engine:
         if (self.dirty or self.turns) and not self._waking:
             self._waking = True
             self._shell.soon(self.flush)
-        if self.store is not None and not self._commit_due and (self.store.dirty or self._held):
-            self._commit_due = True
-            self._shell.later(COMMIT_WITHIN, self._commit)
+        self.commits.see_to()
 
     def flush(self) -> None:
         """Everything collected leaves, one write a connection."""
@@ -192,81 +195,25 @@ class Engine:
 
     def close(self) -> None:
         """Ends every connection: the server goes [MQTT-5: 0x8B]. No will is published: it is the broker that leaves."""
-        self._closing = self._commit_due = True  # what is noted from here on is committed by closing
+        self._closing = True
         for connection in list(self._all):
             connection.disconnect(Reason.SERVER_SHUTTING_DOWN, "the server shuts down", will=False)
         self.flush()
-        if self.store is not None:
-            try:
-                self.store.close()
-            except StorageError as error:
-                log.error("the newest changes are not stored, their clients were not acknowledged: %s", error)
+        self.commits.close()
 
     def gauges(self) -> Gauges:
         """How much there is now; costs a look at every session."""
         sessions = self.sessions.values()
-        shared = sum(len(group.members) - 1 for group in self.deliveries.groups.values())
         return Gauges(
             connections=self.connections,
             sessions=len(self.sessions),
-            subscriptions=self.deliveries.router.subscriptions + shared,
+            subscriptions=self.deliveries.subscriptions.count,
             retained=len(self.deliveries.retained),
             queued=sum(len(session.queue) for session in sessions if session.queue is not None),
             inflight=sum(len(session.inflight) for session in sessions),
             routes=self.deliveries.router.routes,
             route_misses=self.deliveries.router.misses,
         )
-
-    # storage
-
-    @property
-    def uncommitted(self) -> bool:
-        """Whether something noted is not safe yet."""
-        return self.store is not None and (self.store.dirty or self._committing or bool(self._held))
-
-    def hold(self, connection: Connection, packet: bytes, *, puback: bool = False) -> None:
-        """Sends a packet after the next commit."""
-        if connection.closed:
-            return
-        self._held.append((connection, packet, puback))
-        connection.hold(puback)
-
-    def _commit(self) -> None:
-        self._commit_due = False
-        if self._committing or self.store is None:
-            return
-        held, self._held = self._held, []
-        try:
-            self.store.write()
-            if not self.store.syncs:
-                self.store.commit()
-                self._release(held)
-                self.wake()
-                return
-        except Exception as error:
-            self._not_committed(held, error)
-            return
-        self._committing = True
-
-        def done(error: Exception | None) -> None:
-            self._committing = False
-            if error is not None:
-                self._not_committed(held, error)
-                return
-            self._release(held)
-            self.wake()
-
-        self._shell.aside(self.store.commit, done)
-
-    def _release(self, held: list[tuple[Connection, bytes, bool]]) -> None:
-        for connection, packet, puback in held:
-            connection.release(packet, puback)
-
-    def _not_committed(self, held: list[tuple[Connection, bytes, bool]], error: Exception) -> None:
-        log.error("nothing can be stored, clients are not acknowledged: %s", error)
-        self._held = held + self._held
-        self._commit_due = True
-        self._shell.later(RETRY_COMMIT, self._commit)
 
     # connections
 
@@ -292,7 +239,10 @@ class Engine:
             session = None
         present = session is not None
         if session is None:
-            self._make_room(verdict.owner)
+            if not self._make_room(verdict.owner):
+                connection.refuse(Reason.QUOTA_EXCEEDED if packet.version == 5 else UNAVAILABLE)
+                return
+            self._count(verdict.owner, 1)
             session = self.sessions[key] = Session(key, verdict.principal)
         session.principal = verdict.principal
         self.deadlines.cancel(session.deadline)
@@ -448,13 +398,14 @@ class Engine:
         if session.will is not None and session.connection is None:
             self._publish_will(session)
         for topic_filter in list(session.subscriptions):
-            self._leave(session, topic_filter)
+            self.deliveries.subscriptions.leave(session, topic_filter)
         self.deliveries.abandon(session)
         if self.store is not None and session.durable:
             self.store.dropped(session)
         self._back(session)
         if self.sessions.get(session.key) is session:
             del self.sessions[session.key]
+            self._count(session.key[0], -1)
 
     def _back(self, session: Session) -> None:
         self._away.pop(session, None)
@@ -464,75 +415,54 @@ class Engine:
             if not owned:
                 del self._away_of[session.key[0]]
 
-    def _make_room(self, owner: str) -> None:
-        """Ends a session for a new one of `owner`, whose own go first: nobody drives out others with ever new client ids."""
-        while len(self.sessions) >= self.limits.sessions and self._away:
-            oldest = next(iter(self._away_of.get(owner) or self._away))
-            log.warning("too many sessions: that of client id %r ends, it is away longest", oldest.client_id)
-            self.end(oldest)
+    def _count(self, owner: str, sign: int) -> None:
+        self._owned[owner] += sign
+        if not self._owned[owner]:
+            del self._owned[owner]
+
+    def _make_room(self, owner: str) -> bool:
+        """Room for one more session of `owner`: the one away longest ends, its own if it has its share. False: none can end."""
+        while self._owned[owner] >= self.limits.sessions_of_owner or len(self.sessions) >= self.limits.sessions:
+            full = self._owned[owner] >= self.limits.sessions_of_owner
+            away = self._away_of.get(owner) if full else self._away_of.get(owner) or self._away
+            if not away:
+                return False
+            self.stats.dropped["session ended for a newer one"] += 1
+            self.end(next(iter(away)))
+        return True
 
     # subscriptions
 
     def subscribe(self, session: Session, subscription: Subscription) -> None:
         """Adds a subscription, or replaces it [MQTT-3.8.4-3]."""
-        self._enter(session, subscription)
+        self.deliveries.subscriptions.enter(session, subscription)
         if self.store is not None and session.durable:
             self.store.subscription(session, subscription)
         for watcher in self._watchers:
             watcher.subscribed(session, subscription)
 
-    def _enter(self, session: Session, subscription: Subscription) -> None:
-        topic_filter, router = subscription.topic_filter, self.deliveries.router
-        share = shared(topic_filter)
-        if share is None:
-            router.add(topic_filter, session, subscription)
-        else:
-            group = self.deliveries.groups.get(share)
-            if group is None:
-                group = self.deliveries.groups[share] = SharedGroup(*share)
-                router.add(group.topic_filter, group, group)
-            session.shared += session not in group.members
-            group.members[session] = subscription
-            subscription.group = group
-        session.subscriptions[topic_filter] = subscription
-
     def unsubscribe(self, session: Session, topic_filter: str) -> bool:
         """Ends a subscription. False: there was none."""
         if topic_filter not in session.subscriptions:
             return False
-        self._leave(session, topic_filter)
+        self.deliveries.subscriptions.leave(session, topic_filter)
         if self.store is not None and session.durable:
             self.store.unsubscribed(session, topic_filter)
         for watcher in self._watchers:
             watcher.unsubscribed(session, topic_filter)
         return True
 
-    def _leave(self, session: Session, topic_filter: str) -> None:
-        group = session.subscriptions.pop(topic_filter).group
-        if group is None:
-            self.deliveries.router.remove(topic_filter, session)
-            return
-        del group.members[session]
-        session.shared -= 1
-        if not group.members:
-            self.deliveries.router.remove(group.topic_filter, group)
-            del self.deliveries.groups[group.name, group.topic_filter]
+    def send_retained(self, connection: Connection, subscriptions: list[Subscription]) -> None:
+        """Sends what is kept to subscriptions just made [MQTT-3.3.1-9]."""
+        found = [(one, topics) for one in subscriptions if (topics := self.deliveries.retained.match(one.topic_filter))]
+        if found and self.policy.waits:
+            connection.decide(self._receivable(connection, found), lambda left: self._backlog(connection, left))
+        elif found:
+            self._backlog(connection, found)
 
-    def send_retained(self, connection: Connection, subscription: Subscription) -> None:
-        """Sends what is kept to a subscription just made [MQTT-3.3.1-9]."""
-        topics = self.deliveries.retained.match(subscription.topic_filter)
-        if not topics:
-            return
-        if self.policy.waits:
-            connection.decide(
-                self._receivable(connection, topics), lambda left: self._backlog(connection, subscription, left)
-            )
-        else:
-            self._backlog(connection, subscription, topics)
-
-    def _backlog(self, connection: Connection, subscription: Subscription, topics: Any) -> None:
-        if topics and connection.session is not None:
-            connection.add_backlog(subscription, topics)
+    def _backlog(self, connection: Connection, found: Any) -> None:
+        if connection.session is not None and isinstance(found, list):
+            connection.add_backlog(found)
             self.deliveries.pump(connection.session)
 
     # the policy
@@ -540,11 +470,14 @@ class Engine:
     def _may_receive(self, principal: Any, topic: str) -> bool:
         return self.policy.waits or self.policy.allows(principal, "receive", topic) is True
 
-    async def _receivable(self, connection: Connection, topics: list[str]) -> list[str]:
-        session = connection.session
-        if session is None:
-            return []
-        return [topic for topic in topics if await self._asked(session.principal, topic)]
+    async def _receivable(
+        self, connection: Connection, found: list[tuple[Subscription, list[str]]]
+    ) -> list[tuple[Subscription, list[str]]]:
+        principal = connection.session.principal if connection.session is not None else None
+        return [
+            (subscription, [topic for topic in topics if await self._asked(principal, topic)])
+            for subscription, topics in found
+        ]
 
     async def _asked(self, principal: Any, topic: str) -> bool:
         answer = self.policy.allows(principal, "receive", topic)
@@ -558,7 +491,7 @@ class Engine:
         route = self.deliveries.router.route(message.topic)
         sessions = [target.session for target in route.targets]
         for group in route.groups:
-            sessions += group.members
+            sessions += (session for session, _ in group.members())
         return {session for session in sessions if await self._asked(session.principal, message.topic)}
 
     # this process
@@ -582,8 +515,13 @@ class Engine:
         """In order, whatever the policy waits for."""
         try:
             while self._unordered:
-                message = self._unordered.pop(0)
-                self.deliveries.publish(message, await self._receivers(message))
+                message = self._unordered.popleft()
+                try:
+                    permitted = await self._receivers(message)
+                except Exception as error:
+                    log.error("a message is lost, a broker plugin failed: %s: %s", type(error).__name__, error)
+                    continue
+                self.deliveries.publish(message, permitted)
                 message.source = None
                 self.wake()
         finally:

@@ -21,11 +21,12 @@ from devices.topics import valid_filter
 from hub.broker.incoming import topic_name
 from hub.broker.policy import Accepted, Login, Refused
 from hub.broker.session import Subscription
+from hub.broker.subscriptions import shared
 
 if TYPE_CHECKING:
     from hub.broker.connection import Connection
 
-__all__ = ["HANDLERS", "refusal", "shared"]
+__all__ = ["HANDLERS", "refusal"]
 
 _PINGRESP: Final = b"\xd0\x00"
 _UNACCEPTABLE_VERSION: Final = 1
@@ -51,16 +52,6 @@ def refusal(error: MqttError, data: bytes) -> bytes | None:
     if body[6] >= 5:
         return b"\x20\x03\x00" + bytes([error.reason, 0])
     return None
-
-
-def shared(topic_filter: str) -> tuple[str, str] | None:
-    """Share name and filter of `$share/name/filter`; None for any other. Raises ValueError for a bad one [MQTT-4.8.2-2]."""
-    if not topic_filter.startswith("$share/"):
-        return None
-    _, name, inner = (*topic_filter.split("/", 2), "", "")[:3]
-    if not name or "+" in name or "#" in name or not inner:
-        raise ValueError("not a shared subscription")
-    return name, inner
 
 
 def _connect(connection: "Connection", packet: Connect) -> None:
@@ -176,8 +167,7 @@ def _subscribed(connection: "Connection", packet: Subscribe, answers: Any) -> No
         if subscription.group is None and (wanted.retain_handling == 0 or (wanted.retain_handling == 1 and new)):
             taken.append(subscription)
     connection.promise(encode(Suback(packet.packet_id, bytes(codes)), version))
-    for subscription in taken:
-        engine.send_retained(connection, subscription)
+    engine.send_retained(connection, taken)
 
 
 def _subscription(wanted: SubscribeFilter, identifier: int) -> Subscription:

@@ -152,8 +152,10 @@ def _take(connection: "Connection", message: Message, packet_id: int, permitted:
     if qos and (waiting - connection.carried + connection.owed >= most or waiting >= 4 * most):
         raise ProtocolError("more messages than the receive maximum", Reason.RECEIVE_MAXIMUM_EXCEEDED)
     before = store.notes if store is not None else 0
-    if message.retain:
-        deliveries.retain(message)
+    if message.retain and not deliveries.retain(message) and qos and connection.version == 5:
+        # a client that can be told is; for the others, those who are there get the message all the same
+        _refuse(connection, message, packet_id, Reason.QUOTA_EXCEEDED)
+        return
     if qos == 2:
         session.incoming[packet_id] = None
         if store is not None and session.durable:
@@ -175,7 +177,7 @@ def _take(connection: "Connection", message: Message, packet_id: int, permitted:
     if store is None or (store.notes == before and not connection.held):
         connection.write(packet)
     else:
-        engine.hold(connection, packet, puback=qos == 1)
+        engine.commits.hold(connection, packet, puback=qos == 1)
 
 
 def _refuse(connection: "Connection", message: Message, packet_id: int, reason: Reason) -> None:

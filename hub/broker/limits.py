@@ -24,6 +24,7 @@ class Limits:
         receive_rate: messages a second read from one client (reading pauses, nothing is dropped). 0: no limit.
         session_expiry: the longest that a session outlives its connection; what a 3.1.1 client with clean session 0 gets.
         sessions: sessions kept at once; the one that is away longest goes first.
+        sessions_of_owner: the same for the clients of one station or user; one more ends its own that is away longest.
         subscriptions: of one session.
         topic_levels, topic_bytes: of a topic or a filter: topics are remembered, and each level of a retained one costs memory.
         retained, retained_bytes: messages kept before those of clients are not kept any more; the hub's own always are.
@@ -47,6 +48,7 @@ class Limits:
     receive_rate: float = 0.0
     session_expiry: float = 3_600.0
     sessions: int = 100_000
+    sessions_of_owner: int = 2_000
     subscriptions: int = 10_000
     topic_levels: int = 128
     topic_bytes: int = 1_024

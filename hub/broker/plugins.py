@@ -105,7 +105,7 @@ class PluginPolicy:
             return Refused()
         if session.accepted is not None:
             return Accepted(session, session.accepted.owner, session.accepted.expires_at)
-        return Accepted(session, session.username or "")
+        return Accepted(session, session.username or f"anonymous:{session.client_id}")
 
     def allows(self, principal: Any, action: Action, topic: str) -> bool | Awaitable[bool]:
         """All that have an opinion must agree; without a topic plugin everything is allowed, at once."""

@@ -51,7 +51,7 @@ class Router(Generic[S, R]):
 
     Attributes:
         generation: a route with another number is stale.
-        hits, misses: routes found ready, and worked out.
+        misses: routes that had to be worked out.
     """
 
     def __init__(self, make: Callable[[str], R], fill: Callable[[R, list[tuple[Any, S]]], None]) -> None:

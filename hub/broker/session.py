@@ -1,6 +1,7 @@
 """What the broker knows of one client beyond its connection: subscriptions, in-flight window, queue. Pure."""
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +32,11 @@ class Subscription:
     retain_handling: int = 0
     identifier: int = 0
     group: "SharedGroup | None" = None
+
+    @property
+    def identifiers(self) -> tuple[int, ...]:
+        """What a message carries that it matched."""
+        return (self.identifier,) if self.identifier else ()
 
     @property
     def options(self) -> int:
@@ -107,7 +113,6 @@ class Session:
         "queue_bytes",
         "queued_qos0",
         "resend",
-        "shared",
         "subscriptions",
         "will",
         "will_due",
@@ -125,7 +130,6 @@ class Session:
         self.expiry = 0.0
         self.ended: float | None = None
         self.durable = False
-        self.shared = 0
         self.will: Will | None = None
         self.will_due: float | None = None
         self.deadline: list[Any] | None = None
@@ -169,6 +173,15 @@ class Session:
             self.queue = None  # an empty deque is 600 bytes for nothing
         return delivery
 
+    def remove(self, delivery: Delivery) -> None:
+        """Takes one out of the queue, wherever it stands."""
+        assert self.queue
+        self.queue.remove(delivery)
+        self.queue_bytes -= delivery.message.size
+        self.queued_qos0 -= delivery.qos == 0
+        if not self.queue:
+            self.queue = None
+
     def overflow(self, messages: int, size: int) -> list[Delivery]:
         """What has to go so that the queue holds no more than `messages` and `size` bytes: QoS 0 first, the oldest first."""
         gone: list[Delivery] = []
@@ -177,37 +190,45 @@ class Session:
             if oldest is None:
                 gone.append(self.dequeue())
                 continue
-            queue.remove(oldest)
-            self.queue_bytes -= oldest.message.size
-            self.queued_qos0 -= 1
+            self.remove(oldest)
             gone.append(oldest)
-            if not queue:
-                self.queue = None
         return gone
 
 
 class SharedGroup:
     """A shared subscription: its members take turns."""
 
-    __slots__ = ("_turn", "members", "name", "topic_filter")
+    __slots__ = ("_members", "_order", "_turn", "name", "topic_filter")
 
     def __init__(self, name: str, topic_filter: str) -> None:
         self.name, self.topic_filter = name, topic_filter
-        self.members: dict[Session, Subscription] = {}
+        self._members: dict[Session, Subscription] = {}
+        self._order: list[Session] = []
         self._turn = 0
 
-    def next(self, but: Session | None = None) -> Session | None:
-        """Whose turn it is among the connected; without any, among those that are away and come back."""
-        members = list(self.members)
-        count = len(members)
-        away = None
-        for step in range(count):
-            session = members[(self._turn + step) % count]
-            if session is but:
-                continue
-            if session.connection is not None:
-                self._turn = (self._turn + step + 1) % count
-                return session
-            if away is None:
-                away = session
-        return None if but is not None else away
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def join(self, session: Session, subscription: Subscription) -> None:
+        """A session is a member, or wants to be served in another way."""
+        if session not in self._members:
+            self._order.append(session)
+        self._members[session] = subscription
+
+    def leave(self, session: Session) -> None:
+        """A session is a member no more."""
+        del self._members[session]
+        self._order.remove(session)
+
+    def members(self) -> Iterator[tuple[Session, Subscription]]:
+        """All of them, from the one whose turn it is; connected ones first. Who is served says so with `served`."""
+        count = len(self._order)
+        turns = [self._order[(self._turn + step) % count] for step in range(count)]
+        for here in (True, False):
+            for session in turns:
+                if (session.connection is not None) is here:
+                    yield session, self._members[session]
+
+    def served(self, session: Session) -> None:
+        """A member had its turn: the one behind it is next."""
+        self._turn = (self._order.index(session) + 1) % len(self._order)

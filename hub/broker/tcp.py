@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
-from hub.broker.wire import Feed, Wire
+from hub.broker.wire import HIGH_WATER, LOW_WATER, Feed, Wire
 
 __all__ = ["TcpProtocol"]
 
@@ -18,12 +18,11 @@ class TcpProtocol(asyncio.Protocol):
     Args:
         accept: gives what is fed.
         transports: all there are; this one is in it until it is gone.
-        high_water: bytes in the transport's buffer from which on `drained` tells when half of them have left.
     """
 
+    mark = HIGH_WATER
     __slots__ = (
         "_accept",
-        "_high_water",
         "_linger",
         "_transport",
         "_transports",
@@ -37,15 +36,15 @@ class TcpProtocol(asyncio.Protocol):
         "ssl_object",
     )
 
-    def __init__(self, accept: Callable[[Wire], Feed], transports: set[asyncio.Transport], high_water: int) -> None:
-        self._accept, self._transports, self._high_water = accept, transports, high_water
+    def __init__(self, accept: Callable[[Wire], Feed], transports: set[asyncio.Transport]) -> None:
+        self._accept, self._transports = accept, transports
         self._linger: asyncio.TimerHandle | None = None
         self.data_received = _nothing  # type: ignore[method-assign]  # until there is a connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = stream = cast("asyncio.Transport", transport)
         self._transports.add(stream)
-        stream.set_write_buffer_limits(self._high_water, self._high_water // 2)
+        stream.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
         peer = stream.get_extra_info("peername")
         self.client = str(peer[0]) if isinstance(peer, tuple) else ""
         self.ssl_object = stream.get_extra_info("ssl_object")

@@ -23,13 +23,11 @@ from websockets.protocol import OPEN, SEND_EOF
 from websockets.server import ServerProtocol
 from websockets.typing import Origin, Subprotocol
 
-from hub.broker.wire import Feed, Wire
+from hub.broker.wire import HIGH_WATER, LOW_WATER, Feed, Wire
 
 __all__ = [
     "CLOSE_WITHIN",
     "HEAD_BYTES",
-    "HIGH_WATER",
-    "LOW_WATER",
     "SUBPROTOCOLS",
     "TEXT_REFUSED",
     "Accept",
@@ -46,9 +44,6 @@ HEAD_BYTES: Final = 8 * 1024
 """Bytes of request line and headers."""
 CLOSE_WITHIN: Final = 3.0
 """Seconds that a client has to take what was sent and to answer a Close; then the socket is cut."""
-HIGH_WATER: Final = 64 * 1024
-"""Unsent bytes after which the connection hears `drained`, once no more than `LOW_WATER` are left."""
-LOW_WATER: Final = 16 * 1024
 _SUBPROTOCOLS: Final = [Subprotocol(name) for name in SUBPROTOCOLS]
 _SHORT: Final = [bytes((0x82, size)) for size in range(126)]
 _CLOSING: Final = b"\x88\x02\x03\xe8"  # 1000, normal closure
@@ -97,6 +92,7 @@ class WebSocketProtocol(asyncio.Protocol):
         transports: of the whole port; this one's is in it while it lives, for whoever must end them all.
     """
 
+    mark = HIGH_WATER
     __slots__ = (
         "_accept", "_blocked", "_closing", "_feed", "_head", "_pong", "_protocol", "_settings", "_timer", "_transport",
         "_transports", "certificate", "client",

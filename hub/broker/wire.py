@@ -1,9 +1,13 @@
 """What stands between a transport and a connection: a shell (TCP, TLS, WebSocket) gives `Wire`, and feeds a `Feed`."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-__all__ = ["Feed", "Wire"]
+__all__ = ["HIGH_WATER", "LOW_WATER", "Feed", "Wire"]
+
+HIGH_WATER: Final = 64 * 1024
+"""Bytes in a transport's buffer above which `Feed.drained` will tell when no more than `LOW_WATER` are left."""
+LOW_WATER: Final = 16 * 1024
 
 
 class Wire(Protocol):
@@ -11,10 +15,12 @@ class Wire(Protocol):
 
     Attributes:
         client: address of the peer, for logs.
+        mark: with more than so many bytes in its buffer, `Feed.drained` will tell that they have left.
         certificate: of the client, as `ssl.SSLSocket.getpeercert()` gives it; None without one.
     """
 
     client: str
+    mark: int
     certificate: Mapping[str, Any] | None
 
     def send(self, data: bytes) -> None:

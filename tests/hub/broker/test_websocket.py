@@ -22,7 +22,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from hub.broker import websocket
-from hub.broker.websocket import HEAD_BYTES, HIGH_WATER, WebSocketProtocol, WebSocketSettings, binary_frame
+from hub.broker.websocket import HEAD_BYTES, WebSocketProtocol, WebSocketSettings, binary_frame
+from hub.broker.wire import HIGH_WATER, LOW_WATER
 from hub.broker.wire import Wire
 
 GUARD = 10.0
@@ -646,7 +647,7 @@ class FakeTransport(asyncio.Transport):
         return 0
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        assert (high, low) == (websocket.HIGH_WATER, websocket.LOW_WATER)
+        assert (high, low) == (HIGH_WATER, LOW_WATER)
 
     def resume_reading(self) -> None:
         pass

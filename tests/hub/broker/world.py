@@ -29,7 +29,7 @@ from devices.mqtt.packets import (
     Unsubscribe,
     Will,
 )
-from devices.mqtt.properties import Properties
+from devices.mqtt.properties import Properties, Property
 from devices.mqtt.stream import PacketStream
 from hub.broker.engine import Engine
 from hub.broker.limits import Limits
@@ -105,6 +105,7 @@ class Client:
 
     def __init__(self, world: "World", version: int, *, acknowledge: bool = True) -> None:
         self.client = "127.0.0.1"
+        self.mark = 0
         self.certificate: Mapping[str, Any] | None = None
         self.version, self.acknowledge, self._world = version, acknowledge, world
         self.received: list[Packet] = []
@@ -207,6 +208,13 @@ class Client:
         self.connection.lost()
         self._world.settle()
 
+    def ended(self, reason: Reason) -> bool:
+        """Whether the broker ended the connection: without a word in 3.1.1, with this reason in version 5."""
+        last = self.received[-1] if self.received else None
+        if self.version == 5:
+            return self.closed and isinstance(last, Disconnect) and last.reason is reason
+        return self.closed and not self.count(Disconnect)
+
     # what it got
 
     def last(self, kind: type[Any]) -> Any:
@@ -276,6 +284,13 @@ class World:
         client = self.client(version, acknowledge=acknowledge)
         client.packet(Connect(client_id, version, clean, keep_alive, username, password, will, properties or {}))
         return client
+
+    def stay(self, client_id: str, *, version: int = 4, acknowledge: bool = True, **given: Any) -> Client:
+        """A client whose session outlives its connection, and continues if there is one."""
+        properties = {Property.SESSION_EXPIRY: 3_600} if version == 5 else None
+        return self.connect(
+            client_id, version=version, clean=False, properties=properties, acknowledge=acknowledge, **given
+        )
 
     def defer(self, client: Client, packet: Packet) -> None:
         """A client's answer, sent when the broker has finished what it does."""
