@@ -62,6 +62,7 @@ PURE = (
     *(f"devices.mqtt.{name}" for name in ("codes", "properties", "packets", "codec", "stream")),
     *(f"hub.broker.{name}" for name in ("limits", "policy", "message", "router", "retained", "session", "deadlines")),
     *(f"hub.broker.{name}" for name in ("stats", "delivery", "incoming", "handlers", "connection", "engine", "wire")),
+    *(f"hub.broker.{name}" for name in ("asking", "commits", "negotiation", "outgoing", "subscriptions")),
     *("bridge.protocol", "bridge.limits", "bridge.batches", "bridge.payloads"),
 )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from hub.broker.store import Store
 
 if TYPE_CHECKING:
-    from hub.broker.connection import Connection
+    from hub.broker.outgoing import Outgoing
 
 __all__ = ["COMMIT_WITHIN", "Commits", "Timer"]
 
@@ -41,7 +41,7 @@ class Commits:
 
     def __init__(self, store: Store | None, timer: Timer, wake: Callable[[], None], clock: Callable[[], float]) -> None:
         self._store, self._timer, self._wake, self._clock = store, timer, wake, clock
-        self._held: list[tuple[Connection, bytes, bool]] = []
+        self._held: list[tuple[Outgoing, bytes, bool]] = []
         self._due = self._running = self._closed = False
         self._tell_at = clock()
 
@@ -50,7 +50,7 @@ class Commits:
         """Whether something noted is not safe yet."""
         return self._store is not None and (self._store.dirty or self._running or bool(self._held))
 
-    def hold(self, connection: "Connection", packet: bytes, *, puback: bool = False) -> None:
+    def hold(self, connection: "Outgoing", packet: bytes, *, puback: bool = False) -> None:
         """Sends a packet after the next commit."""
         if not connection.closed:
             self._held.append((connection, packet, puback))
@@ -91,7 +91,7 @@ class Commits:
         else:
             self._done(held, None)
 
-    def _done(self, held: "list[tuple[Connection, bytes, bool]]", error: Exception | None) -> None:
+    def _done(self, held: "list[tuple[Outgoing, bytes, bool]]", error: Exception | None) -> None:
         self._running = False
         if error is None:
             for connection, packet, puback in held:

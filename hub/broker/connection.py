@@ -6,7 +6,6 @@ on a topic that this client used before goes straight from the buffer to its sub
 """
 
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,10 +14,10 @@ from devices.mqtt.codes import MalformedPacket, MqttError, PacketType, ProtocolE
 from devices.mqtt.packets import Connack, Disconnect
 from devices.mqtt.properties import Property
 from hub.broker import handlers, incoming
-from hub.broker.delivery import RETAIN, TopicRoute
-from hub.broker.message import Message, extra_properties, publish_as_4, publish_as_5
+from hub.broker.delivery import TopicRoute
+from hub.broker.message import Message, publish_as_4, publish_as_5
+from hub.broker.outgoing import CONGESTED, RATE, SLOW, SUSPENDED, TURN, Outgoing
 from hub.broker.policy import Accepted, Refused
-from hub.broker.session import Session, Subscription
 from hub.broker.wire import Wire
 
 if TYPE_CHECKING:
@@ -26,37 +25,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
-TURN: Final = 65_536
+CHUNK: Final = 65_536
 """Bytes of one read after which the others get their turn."""
 FIRST_PACKET: Final = 262_144
 """Bytes of a CONNECT, at most: its sender is nobody yet."""
-SLOW: Final = "slow client"
-"""Why a message is dropped that a client has no room for."""
 TOPICS: Final = 16
 """Topics of which a connection remembers the route."""
-
-_OVERHEAD: Final = 64
-"""Bytes of a packet beside topic, payload and properties, at most."""
-
-# why a connection is not read from
-_SUSPENDED, _CONGESTED, _TURN, _RATE, _HELD = 1, 2, 4, 8, 16
 
 log = logging.getLogger(__name__)
 
 
-class Connection:
+class Connection(Outgoing):
     """One client's connection.
 
     Attributes:
-        session: None until the client is authenticated, and when the connection is over.
-        version: 4 (3.1.1 and 3.1) or 5; 0 before CONNECT.
-        plain: the version, if every message goes to this client as the same bytes; 0: it uses topic aliases or a packet limit.
-        out: packets that leave with the next flush.
-        room: bytes that may be added before its QoS 0 messages are dropped.
-        window: QoS 1 and 2 messages that it wants in flight at most.
-        starved: something waits for room.
-        backlog: retained messages still to be sent: (subscription, topics).
-        held: packets of it that wait for a commit; `owed` of them are PUBACKs.
         carried: QoS 2 messages of the session that came before this connection and are not released.
         wants_expiry: its session was to outlive the connection, as CONNECT said.
         last_seen: monotonic seconds, about.
@@ -64,70 +46,37 @@ class Connection:
 
     __slots__ = (
         "_aliases_in",
-        "_aliases_out",
         "_allowance",
         "_counted_at",
         "_deadline",
-        "_measured",
-        "_most",
         "_need",
-        "_paused",
-        "_sent",
         "_tail",
         "_taken",
         "_waiting",
-        "accepts",
-        "aliases_max",
-        "backlog",
         "carried",
-        "closed",
         "details",
-        "engine",
         "expires",
-        "held",
         "keep_alive",
         "last_seen",
-        "out",
-        "owed",
-        "plain",
-        "room",
-        "session",
-        "starved",
         "topics",
-        "version",
         "wants_expiry",
-        "window",
-        "wire",
     )
 
     def __init__(self, engine: "Engine", wire: Wire) -> None:
-        limits = engine.limits
-        self.engine, self.wire = engine, wire
-        self.session: Session | None = None
-        self.version = self.plain = 0
-        self.out: list[bytes] = []
-        self._most = max(limits.send_buffer, 2 * wire.mark)
-        self.room = self._measured = self._most
-        self.window = limits.inflight
-        self.starved = self.closed = False
-        self.backlog: deque[tuple[Subscription, list[str]]] | None = None
-        self.held = self.owed = self.carried = 0
-        self.wants_expiry = False
+        super().__init__(engine, wire)
         self.topics: dict[bytes, TopicRoute] = {}
-        self.accepts: int | None = None
-        self.aliases_max = 0
         self.details = True
+        self.wants_expiry = False
+        self.carried = 0
         self.keep_alive = 0.0
         self.expires: float | None = None
         self.last_seen = self._counted_at = engine.now
         self._aliases_in: dict[int, bytes] | None = None
-        self._aliases_out: dict[str, int] | None = None
-        self._allowance = limits.receive_rate
-        self._paused = 0
+        self._allowance = engine.limits.receive_rate
         self._tail = bytearray()
-        self._need = self._sent = self._taken = 0
+        self._need = self._taken = 0
         self._waiting: Callable[[Any], None] | None = None
-        self._deadline: list[Any] | None = engine.deadlines.set(engine.now + limits.connect_timeout, self)
+        self._deadline: list[Any] | None = engine.deadlines.set(engine.now + engine.limits.connect_timeout, self)
 
     # what the shell tells
 
@@ -138,16 +87,16 @@ class Connection:
             return
         self.last_seen = engine.now
         engine.stats.bytes_received += len(data)
-        if self._tail or self._paused & _SUSPENDED:
+        if self._tail or self._paused & SUSPENDED:
             self._tail += data
-            if self._paused & _SUSPENDED or len(self._tail) < self._need:
+            if self._paused & SUSPENDED or len(self._tail) < self._need:
                 return
             data = bytes(self._tail)
             self._tail.clear()
         self._work(data)
-        if len(data) >= TURN and not self.closed:
+        if len(data) >= CHUNK and not self.closed:
             # a client that sends without end must not keep the others waiting
-            self._pause(_TURN)
+            self._pause(TURN)
             engine.turns.append(self)
         engine.wake()
 
@@ -161,7 +110,7 @@ class Connection:
 
     def lost(self) -> None:
         """The transport is gone, or the client has nothing more to say."""
-        self._over("connection lost", will=True)
+        self.over("connection lost", will=True)
         self.engine.wake()
 
     # reading
@@ -257,7 +206,7 @@ class Connection:
             else:
                 self._control(first, data[body:stop])
                 version, version5, session = self.version, self.version == 5, self.session
-            if self.closed or self._paused & _SUSPENDED:
+            if self.closed or self._paused & SUSPENDED:
                 break
         stats = engine.stats
         stats.messages_received += received
@@ -283,43 +232,23 @@ class Connection:
             return
         assert self._waiting is None
         self._waiting = then
-        self._pause(_SUSPENDED)
+        self._pause(SUSPENDED)
         self.engine.spawn(answer, self._decided)
 
     def _decided(self, answer: Any) -> None:
         then, self._waiting = self._waiting, None
         if self.closed or then is None:
             return
-        self._unpause(_SUSPENDED)
+        self._unpause(SUSPENDED)
         try:
             then(answer)
         except MqttError as error:
             self._fail(error, b"")
-        if self._tail and not self.closed and not self._paused & _SUSPENDED:
+        if self._tail and not self.closed and not self._paused & SUSPENDED:
             data = bytes(self._tail)
             self._tail.clear()
             self._work(data)
         self.engine.wake()
-
-    def hold(self, puback: bool) -> None:
-        """One more packet waits for a commit; too many, and nothing more is read until it is made."""
-        self.held += 1
-        self.owed += puback
-        if self.held >= self.engine.limits.receive_maximum:
-            self._pause(_HELD)
-
-    def release(self, packet: bytes, puback: bool) -> None:
-        """What a packet promises is stored."""
-        self.held -= 1
-        self.owed -= puback
-        self.write(packet)
-        if self.held < self.engine.limits.receive_maximum:
-            self._unpause(_HELD)
-
-    def add_backlog(self, found: list[tuple[Subscription, list[str]]]) -> None:
-        """Retained messages that subscriptions are due."""
-        self.backlog = self.backlog or deque()
-        self.backlog += found
 
     def _spend(self, messages: int) -> None:
         """Counts what was read against the rate, and stops reading for as long as it was too much."""
@@ -327,134 +256,17 @@ class Connection:
         now = self.engine.clock.monotonic()
         self._allowance = min(rate, self._allowance + (now - self._counted_at) * rate) - messages
         self._counted_at = now
-        if self._allowance < 0 and not self._paused & _RATE:
-            self._pause(_RATE)
+        if self._allowance < 0 and not self._paused & RATE:
+            self._pause(RATE)
             self.engine.later(-self._allowance / rate, self._read_again)
         self._allowance = self._allowance or 1e-9
 
     def _read_again(self) -> None:
-        self._unpause(_RATE)
+        self._unpause(RATE)
 
     def turn(self) -> None:
         """The others had theirs."""
-        self._unpause(_TURN)
-
-    def _pause(self, why: int) -> None:
-        if not self._paused and not self.closed:
-            self.wire.pause()
-        self._paused |= why
-
-    def _unpause(self, why: int) -> None:
-        if self._paused & why:
-            self._paused &= ~why
-            if not self._paused and not self.closed:
-                self.wire.resume()
-
-    # writing
-
-    def write(self, packet: bytes) -> None:
-        """Sends a packet with the next flush."""
-        if self.closed:
-            return
-        if not self.out:
-            self.engine.dirty.append(self)
-        self.out.append(packet)
-        self.room -= len(packet)
-
-    def promise(self, packet: bytes) -> None:
-        """Sends a packet once all that was noted up to now is stored."""
-        commits = self.engine.commits
-        if commits.uncommitted or self.held:
-            commits.hold(self, packet)
-        else:
-            self.write(packet)
-
-    def send_qos0(self, message: Message, retain: bool, identifiers: tuple[int, ...]) -> None:
-        """Sends a QoS 0 message, unless the client is too slow for it."""
-        stats = self.engine.stats
-        if not self.fits(message.size):
-            stats.dropped[SLOW] += 1
-            return
-        if self.plain and not retain and not identifiers and message.expires is None:
-            packet: bytes | None = message.plain(self.version)
-        else:
-            packet = self.publish_packet(message, RETAIN if retain else 0, None, identifiers)
-        if packet is None:
-            stats.dropped["larger than the client accepts"] += 1
-            return
-        stats.messages_sent += 1
-        self.write(packet)
-
-    def publish_packet(
-        self, message: Message, flags: int, packet_id: int | None, identifiers: tuple[int, ...], *, held: bool = False
-    ) -> bytes | None:
-        """The PUBLISH packet for this client; None: it is larger than the client accepts.
-
-        Args:
-            held: others may leave before it: then an alias that it gives is not known yet when they come.
-        """
-        if self.version != 5:
-            return message.packet_4(flags, packet_id)
-        remaining = None if message.expires is None else message.expires - self.engine.clock.monotonic()
-        topic, alias = None, None
-        if self.aliases_max and not held:
-            aliases = self._aliases_out
-            if aliases is None:
-                aliases = self._aliases_out = {}
-            alias = aliases.get(message.topic)
-            if alias is not None:
-                topic = b"\0\0"
-            elif len(aliases) < self.aliases_max:
-                alias = len(aliases) + 1
-        packet = message.packet_5(flags, packet_id, extra_properties(remaining, identifiers, alias), topic)
-        if self.accepts is not None and len(packet) > self.accepts:
-            return None
-        if alias is not None and topic is None and self._aliases_out is not None:
-            self._aliases_out[message.topic] = alias
-        return packet
-
-    def fits(self, size: int) -> bool:
-        """Whether a message of about `size` bytes may be sent now without more than the send buffer on its way."""
-        size += _OVERHEAD
-        if size <= self.room:
-            return True
-        unsent = self.wire.buffered()
-        waiting = unsent + self._measured - self.room  # what the room has shrunk by since is in `out`
-        self.room, self._measured = self._most - waiting, self._most - unsent
-        # with so little on its way nobody will tell that it has left
-        return size <= self.room or waiting <= self.wire.mark
-
-    def flush(self) -> None:
-        """Hands everything collected to the transport, in one piece."""
-        if self.out:
-            self._send_out()
-            self._measure()
-            if self.starved:
-                self._feed()
-
-    def _send_out(self) -> None:
-        out = self.out
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        self._sent += len(data)
-        self.engine.stats.bytes_sent += len(data)
-        self.wire.send(data)
-
-    def _measure(self) -> None:
-        waiting = self.wire.buffered()
-        self.room = self._measured = self._most - waiting
-        if waiting > self.engine.limits.send_buffer_max:
-            log.debug("client id %r does not read: disconnected", self._name())
-            self._over("slow client", will=True, abort=True)
-        elif self.room <= 0:
-            self._pause(_CONGESTED)
-        else:
-            self._unpause(_CONGESTED)
-
-    def _feed(self) -> None:
-        if self.starved and self.session is not None:
-            self.starved = False
-            self.engine.deliveries.pump(self.session)
+        self._unpause(TURN)
 
     # topic aliases of the client
 
@@ -499,7 +311,7 @@ class Connection:
         if self._paused and self.session is not None and self._moves():
             self.last_seen = now  # it may have spoken: it is this side that does not listen
         if self.session is None:
-            self._over("no CONNECT in time", will=False, abort=True)
+            self.over("no CONNECT in time", will=False, abort=True)
         elif self.expires is not None and self.expires <= now:
             self.disconnect(Reason.NOT_AUTHORIZED, "its token has ended")
         elif self.keep_alive and self.last_seen + self.keep_alive <= now:
@@ -510,7 +322,7 @@ class Connection:
     def _moves(self) -> bool:
         """Whether a client that is not read from still takes what is sent to it."""
         before, self._taken = self._taken, self._sent - self.wire.buffered()
-        return not self._paused & (_CONGESTED | _SUSPENDED) or self._taken > before
+        return not self._paused & (CONGESTED | SUSPENDED) or self._taken > before
 
     # the end
 
@@ -520,7 +332,7 @@ class Connection:
         if packet is None:
             packet = encode(Connack(code), self.version or 4)
         self.write(packet)
-        self._over("refused", will=False)
+        self.over("refused", will=False)
 
     def disconnect(self, reason: Reason, why: str, *, will: bool = True) -> None:
         """Ends the connection from this side [MQTT-5: 3.14]; 3.1.1 knows no way to say why."""
@@ -532,11 +344,11 @@ class Connection:
             if not self.details or (self.accepts is not None and len(packet) > self.accepts):
                 packet = encode(Disconnect(reason), 5)  # [MQTT-3.14.2-3]
             self.write(packet)
-        self._over(why, will=will)
+        self.over(why, will=will)
 
     def goodbye(self, *, will: bool) -> None:
         """The client said DISCONNECT."""
-        self._over("said goodbye", will=will)
+        self.over("said goodbye", will=will)
 
     def _fail(self, error: MqttError, data: bytes) -> None:
         log.debug("client id %r: %s", self._name(), error)
@@ -548,7 +360,7 @@ class Connection:
             self.engine.stats.refused += 1
         self.disconnect(error.reason, str(error))
 
-    def _over(self, why: str, *, will: bool, abort: bool = False) -> None:
+    def over(self, why: str, *, will: bool, abort: bool = False) -> None:
         if self.closed:
             return
         self.closed = True

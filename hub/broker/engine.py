@@ -6,24 +6,24 @@ Nothing in here creates a task or a future for a packet.
 """
 
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Protocol
 
 from devices.clock import Clock
-from devices.mqtt.codec import encode
 from devices.mqtt.codes import Reason
-from devices.mqtt.packets import Connack, Connect
-from devices.mqtt.properties import Property
+from devices.mqtt.packets import Connect
+from hub.broker.asking import Asking
 from hub.broker.commits import Commits
 from hub.broker.connection import Connection
 from hub.broker.deadlines import Deadlines
 from hub.broker.delivery import Deliveries, Local
-from hub.broker.incoming import forwarded
 from hub.broker.limits import Limits
 from hub.broker.message import Message
+from hub.broker.negotiation import agree, connack
+from hub.broker.outgoing import Outgoing
 from hub.broker.policy import FOREVER, Accepted, Policy
-from hub.broker.session import Session, Subscription, Will
+from hub.broker.session import Session, Subscription
 from hub.broker.stats import Gauges, Stats
 from hub.broker.store import Store
 from hub.broker.subscriptions import shared
@@ -36,7 +36,6 @@ __all__ = ["TICK", "Engine", "Shell", "Watcher"]
 
 TICK: Final = 0.25
 """Seconds between two looks at the clock; deadlines are met by so much, never early."""
-_SLACK: Final = 2 * TICK
 TELL_EVERY: Final = 10.0
 """Seconds between two lines in the log about dropped messages."""
 
@@ -117,8 +116,9 @@ class Engine:
             self.limits, self.stats, clock.monotonic, self._may_receive, store, waits=policy.waits
         )
         self.commits = Commits(store, shell, self.wake, clock.monotonic)
+        self.asking = Asking(policy, self.deliveries, shell.spawn, self.wake)
         self.sessions: dict[tuple[str, str], Session] = {}
-        self.dirty: list[Connection] = []
+        self.dirty: list[Outgoing] = []
         self.turns: list[Connection] = []
         self.connections = 0
         self.now = clock.monotonic()
@@ -130,8 +130,6 @@ class Engine:
         self._all: set[Connection] = set()
         self.on_published: Callable[[Session, Message], None] | None = None
         self._waking = self._closing = False
-        self._unordered: deque[Message] = deque()
-        self._draining = False
         self._dropped = 0
         self._tell_at = self.now
 
@@ -250,7 +248,7 @@ class Engine:
         self._back(session)
         if present:
             self._recheck(session)
-        self._agree(connection, session, packet, verdict)
+        agree(self, connection, session, packet, verdict)
         session.connection, connection.session = connection, session
         if self.store is not None:
             was, session.durable = session.durable, session.expiry > 0
@@ -259,64 +257,12 @@ class Engine:
             elif was:
                 self.store.dropped(session)
         self.stats.connects += 1
-        connection.write(self._connack(connection, packet, present, assigned))
+        connection.write(connack(self, session, packet, present, assigned))
         connection.watch()
         for watcher in self._watchers:
             watcher.connected(session, connection)
         if present and session.connection is connection:
             self.deliveries.resume(session)
-
-    def _agree(self, connection: Connection, session: Session, packet: Connect, verdict: Accepted) -> None:
-        """Sets what CONNECT asked for, as far as it is granted."""
-        limits, given = self.limits, packet.properties
-        five = packet.version == 5
-        session.expiry = self.bounded_expiry(
-            given.get(Property.SESSION_EXPIRY, 0) if five else (0.0 if packet.clean else FOREVER)
-        )
-        keep_alive = packet.keep_alive
-        if five and limits.keep_alive_max and not 0 < keep_alive <= limits.keep_alive_max:
-            keep_alive = limits.keep_alive_max
-        connection.wants_expiry = given.get(Property.SESSION_EXPIRY, 0) > 0
-        connection.carried = len(session.incoming)
-        connection.keep_alive = keep_alive * 1.5 + _SLACK if keep_alive else 0.0
-        connection.last_seen = self.now
-        if verdict.expires_at != FOREVER:
-            left = verdict.expires_at - self.clock.wall_ms() / 1000
-            connection.expires = self.clock.monotonic() + left + limits.token_grace
-        connection.window = min(limits.inflight, given.get(Property.RECEIVE_MAXIMUM, limits.inflight))
-        connection.aliases_max = min(limits.topic_aliases, given.get(Property.TOPIC_ALIAS_MAXIMUM, 0))
-        connection.accepts = given.get(Property.MAXIMUM_PACKET_SIZE)
-        connection.details = bool(given.get(Property.REQUEST_PROBLEM_INFORMATION, 1))
-        connection.plain = 0 if connection.aliases_max or connection.accepts is not None else connection.version
-        session.will = self._will(packet)
-
-    def _will(self, packet: Connect) -> Will | None:
-        will = packet.will
-        if will is None:
-            return None
-        properties, _ = forwarded(will.properties, 0.0)
-        message = Message(will.topic, will.payload, will.qos, will.retain, properties)
-        expiry = will.properties.get(Property.MESSAGE_EXPIRY)
-        return Will(message, will.properties.get(Property.WILL_DELAY, 0), expiry)
-
-    def _connack(self, connection: Connection, packet: Connect, present: bool, assigned: bool) -> bytes:
-        if connection.version != 5:
-            return b"\x20\x02\x01\x00" if present else b"\x20\x02\x00\x00"
-        limits, session = self.limits, connection.session
-        assert session is not None
-        given: dict[Property, Any] = {
-            Property.RECEIVE_MAXIMUM: limits.receive_maximum,
-            Property.MAXIMUM_PACKET_SIZE: limits.max_packet,
-        }
-        if limits.topic_aliases:
-            given[Property.TOPIC_ALIAS_MAXIMUM] = limits.topic_aliases
-        if assigned:
-            given[Property.ASSIGNED_CLIENT_ID] = session.client_id
-        if limits.keep_alive_max and not 0 < packet.keep_alive <= limits.keep_alive_max:
-            given[Property.SERVER_KEEP_ALIVE] = limits.keep_alive_max
-        if session.expiry != packet.properties.get(Property.SESSION_EXPIRY, 0):
-            given[Property.SESSION_EXPIRY] = int(session.expiry)
-        return encode(Connack(Reason.SUCCESS, present, given), 5)
 
     def _recheck(self, session: Session) -> None:
         """A session continues with other rights, perhaps: subscriptions that it may not have any more go."""
@@ -456,7 +402,9 @@ class Engine:
         """Sends what is kept to subscriptions just made [MQTT-3.3.1-9]."""
         found = [(one, topics) for one in subscriptions if (topics := self.deliveries.retained.match(one.topic_filter))]
         if found and self.policy.waits:
-            connection.decide(self._receivable(connection, found), lambda left: self._backlog(connection, left))
+            assert connection.session is not None
+            answer = self.asking.receivable(connection.session, found)
+            connection.decide(answer, lambda left: self._backlog(connection, left))
         elif found:
             self._backlog(connection, found)
 
@@ -465,67 +413,23 @@ class Engine:
             connection.add_backlog(found)
             self.deliveries.pump(connection.session)
 
-    # the policy
-
-    def _may_receive(self, principal: Any, topic: str) -> bool:
-        return self.policy.waits or self.policy.allows(principal, "receive", topic) is True
-
-    async def _receivable(
-        self, connection: Connection, found: list[tuple[Subscription, list[str]]]
-    ) -> list[tuple[Subscription, list[str]]]:
-        principal = connection.session.principal if connection.session is not None else None
-        return [
-            (subscription, [topic for topic in topics if await self._asked(principal, topic)])
-            for subscription, topics in found
-        ]
-
-    async def _asked(self, principal: Any, topic: str) -> bool:
-        answer = self.policy.allows(principal, "receive", topic)
-        return bool(await answer if isinstance(answer, Awaitable) else answer)
-
-    async def permit(self, allowed: Awaitable[bool], message: Message) -> "set[Session] | bool":
-        """For a policy that waits: False, or the sessions that may have a client's message."""
-        return await self._receivers(message) if await allowed else False
-
-    async def _receivers(self, message: Message) -> set[Session]:
-        route = self.deliveries.router.route(message.topic)
-        sessions = [target.session for target in route.targets]
-        for group in route.groups:
-            sessions += (session for session, _ in group.members())
-        return {session for session in sessions if await self._asked(session.principal, message.topic)}
-
     # this process
 
     def publish(self, message: Message) -> None:
         """Publishes a message that no client sent: the hub's own, or a will."""
         if message.retain:
             self.deliveries.retain(message)
-        if not self.policy.waits:
-            self.deliveries.publish(message)
-            message.source = None
-            message.slim()
-            self.wake()
+        if self.policy.waits:
+            self.asking.publish(message)
             return
-        self._unordered.append(message)
-        if not self._draining:
-            self._draining = True
-            self.spawn(self._drain(), lambda _: None)
+        self.deliveries.publish(message)
+        message.source = None
+        if message.retain:
+            message.slim()
+        self.wake()
 
-    async def _drain(self) -> None:
-        """In order, whatever the policy waits for."""
-        try:
-            while self._unordered:
-                message = self._unordered.popleft()
-                try:
-                    permitted = await self._receivers(message)
-                except Exception as error:
-                    log.error("a message is lost, a broker plugin failed: %s: %s", type(error).__name__, error)
-                    continue
-                self.deliveries.publish(message, permitted)
-                message.source = None
-                self.wake()
-        finally:
-            self._draining = False
+    def _may_receive(self, principal: Any, topic: str) -> bool:
+        return self.policy.waits or self.policy.allows(principal, "receive", topic) is True
 
     def subscribe_local(self, topic_filter: str, local: Local) -> None:
         """A subscriber in this process: what is retained at once, then live messages."""

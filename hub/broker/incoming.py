@@ -83,7 +83,7 @@ def publish(connection: "Connection", first: int, data: bytes, at: int, stop: in
             connection.remember(topic, router.route(message.topic))
         _take(connection, message, packet_id)
     elif isinstance(answer, Awaitable):
-        waits = connection.engine.permit(answer, message) if policy.waits else answer
+        waits = connection.engine.asking.permit(answer, message) if policy.waits else answer
         connection.decide(waits, lambda answer: _decided(connection, message, packet_id, answer))
     else:
         _refuse(connection, message, packet_id, policy.reason)
@@ -148,8 +148,9 @@ def _take(connection: "Connection", message: Message, packet_id: int, permitted:
         connection.promise(encode(Ack(PacketType.PUBREC, packet_id), connection.version))
         return
     waiting, most = len(session.incoming), engine.limits.receive_maximum
-    # what an earlier connection left open is not this one's, but there is an end to that too
-    if qos and (waiting - connection.carried + connection.owed >= most or waiting >= 4 * most):
+    # what an earlier connection left open is not this one's; a 3.1.1 client knows no maximum, but there is an end to everything
+    too_many = qos and connection.version == 5 and waiting - connection.carried + connection.owed >= most
+    if too_many or (qos == 2 and waiting >= 4 * most):
         raise ProtocolError("more messages than the receive maximum", Reason.RECEIVE_MAXIMUM_EXCEEDED)
     before = store.notes if store is not None else 0
     if message.retain and not deliveries.retain(message) and qos and connection.version == 5:
