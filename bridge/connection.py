@@ -260,7 +260,11 @@ class WebSocketConnection(asyncio.Protocol):
         if not origin_allowed(handshake.headers, self._settings.origins):
             self._reject(403, "Origin not allowed")
             return
-        response = self._protocol.accept(request)
+        try:
+            response = self._protocol.accept(request)
+        except UnicodeError:  # websockets quotes the header that it refuses, whatever is in it
+            self._reject(400, "Not a WebSocket handshake: a header is not ASCII")
+            return
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             self._reject(400, f"Not a WebSocket handshake: {self._protocol.handshake_exc}")
             return

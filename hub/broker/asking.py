@@ -62,8 +62,8 @@ class Asking:
                     permitted = await self._receivers(message)
                 except Exception as error:
                     log.error("a message is lost, a broker plugin failed: %s: %s", type(error).__name__, error)
-                    continue
-                self._deliveries.publish(message, permitted)
+                else:
+                    self._deliveries.publish(message, permitted)
                 message.source = None
                 self._wake()
         finally:

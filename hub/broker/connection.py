@@ -85,7 +85,6 @@ class Connection(Outgoing):
         engine = self.engine
         if self.closed:
             return
-        self.last_seen = engine.now
         engine.stats.bytes_received += len(data)
         if self._tail or self._paused & SUSPENDED:
             self._tail += data
@@ -122,6 +121,8 @@ class Connection(Outgoing):
         except MqttError as error:
             self._fail(error, data)
             return
+        if done:
+            self.last_seen = self.engine.now  # whole packets count, a byte now and then does not [MQTT-3.1.2-24]
         if done < len(data) and not self.closed:
             self._tail += data[done:] if done else data
 
@@ -147,7 +148,7 @@ class Connection(Outgoing):
                     padded = size < 1 << 7 * (body - at - 2)
                 if padded and self.version != 4:
                     raise MalformedPacket("a remaining length has more bytes than it needs")  # [MQTT-1.5.5-1]
-                if body + size - at > (limit if session is not None else FIRST_PACKET):
+                if body + size - at > (limit if session is not None else min(limit, FIRST_PACKET)):
                     raise ProtocolError("a packet larger than is accepted", Reason.PACKET_TOO_LARGE)
             stop = body + size
             if stop > end:
@@ -327,11 +328,12 @@ class Connection(Outgoing):
     # the end
 
     def refuse(self, code: int, packet: bytes | None = None) -> None:
-        """Answers CONNECT with an error, and ends."""
+        """Answers CONNECT with an error (`packet`, or a CONNACK with `code`), and ends. Nothing is said with an empty packet."""
         self.engine.stats.refused += 1
         if packet is None:
             packet = encode(Connack(code), self.version or 4)
-        self.write(packet)
+        if packet:
+            self.write(packet)
         self.over("refused", will=False)
 
     def disconnect(self, reason: Reason, why: str, *, will: bool = True) -> None:
@@ -343,7 +345,8 @@ class Connection(Outgoing):
             packet = encode(Disconnect(reason, {Property.REASON_STRING: why}), 5)
             if not self.details or (self.accepts is not None and len(packet) > self.accepts):
                 packet = encode(Disconnect(reason), 5)  # [MQTT-3.14.2-3]
-            self.write(packet)
+            if self.accepts is None or len(packet) <= self.accepts:
+                self.write(packet)
         self.over(why, will=will)
 
     def goodbye(self, *, will: bool) -> None:

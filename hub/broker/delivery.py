@@ -155,7 +155,7 @@ class Deliveries:
                 target = target.own  # what it gets of its own
             self.deliver(session, message, target.qos, message.retain and target.retain, target.identifiers)
         for group in route.groups:
-            self._share(group, message, permitted, retain=message.retain)
+            self._share(group, message, permitted)
         for subscriber in route.local:
             subscriber.tell(topic, message.payload, False)
         return not route.empty
@@ -166,14 +166,12 @@ class Deliveries:
         message: Message,
         permitted: set[Session] | None = None,
         *,
-        retain: bool = False,
         away: bool = True,
         but: Session | None = None,
     ) -> bool:
         """Sends a message to the member whose turn it is, of those that may have it. False: there is none.
 
         Args:
-            retain: the message had the flag.
             away: without a connected member, one that comes back may have it.
             but: not this one.
         """
@@ -182,7 +180,7 @@ class Deliveries:
                 continue
             if self._may_receive(session.principal, message.topic) if permitted is None else session in permitted:
                 group.served(session)
-                keep = retain and subscription.retain_as_published
+                keep = message.retain and subscription.retain_as_published
                 self.deliver(session, message, subscription.qos, keep, subscription.identifiers, group)
                 return True
         return False
@@ -307,10 +305,16 @@ class Deliveries:
         else:
             self._send(session, delivery, dup=True)
 
+    def owe(self, session: Session, found: list[tuple[Subscription, list[str]]]) -> None:
+        """Sends retained messages that subscriptions are due, at the client's pace."""
+        session.backlog = session.backlog or deque()
+        session.backlog += found
+        self.pump(session)
+
     def _pump_retained(self, session: Session) -> None:
         connection = session.connection
         assert connection is not None
-        backlog = connection.backlog
+        backlog = session.backlog
         while backlog:
             subscription, topics = backlog[0]
             while topics:
@@ -326,7 +330,7 @@ class Deliveries:
                     continue
                 self.deliver(session, kept, subscription.qos, True, subscription.identifiers)
             backlog.popleft()
-        connection.backlog = None
+        session.backlog = None
 
     # acknowledgements
 
@@ -345,7 +349,7 @@ class Deliveries:
             session.resend.remove(packet_id)
         if delivery.id:
             self._forget(session, delivery)
-        if session.queue is not None or session.resend or (session.connection and session.connection.backlog):
+        if session.queue is not None or session.resend or session.backlog:
             self.pump(session)
 
     def recorded(self, session: Session, packet_id: int, reason: int) -> bool:
@@ -381,12 +385,15 @@ class Deliveries:
         """
         if self._waits:
             return
+        now = self._clock()
         given = [one for one in session.inflight.values() if one.group is not None and one.qos == 1]
         given += [one for one in session.queue or () if one.group is not None]
         for delivery in given:
             group = delivery.group
             assert group is not None
-            if not self._share(group, delivery.message, retain=delivery.retain, away=False, but=session):
+            if delivery.message.expired(now):
+                self._stats.dropped["expired"] += 1
+            elif not self._share(group, delivery.message, away=False, but=session):
                 continue
             if delivery.packet_id:
                 del session.inflight[delivery.packet_id]

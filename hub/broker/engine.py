@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from devices.clock import Clock
 from devices.mqtt.codes import Reason
 from devices.mqtt.packets import Connect
+from devices.mqtt.properties import Property
 from hub.broker.asking import Asking
 from hub.broker.commits import Commits
 from hub.broker.connection import Connection
@@ -154,6 +155,8 @@ class Engine:
         connection = Connection(self, wire)
         self.connections += 1
         self._all.add(connection)
+        if self._closing:
+            connection.over("the server shuts down", will=False, abort=True)
         return connection
 
     def wake(self) -> None:
@@ -225,6 +228,10 @@ class Engine:
 
     def attach(self, connection: Connection, packet: Connect, verdict: Accepted, assigned: bool) -> None:
         """An authenticated client gets its session: its own from before, or a new one."""
+        accepts = packet.properties.get(Property.MAXIMUM_PACKET_SIZE)
+        if accepts is not None and accepts < len(connack(self, packet, False, assigned)):
+            connection.refuse(Reason.PACKET_TOO_LARGE, b"" if accepts < 5 else None)
+            return
         key = (verdict.owner, packet.client_id)
         session = self.sessions.get(key)
         if session is not None and session.connection is not None:
@@ -257,7 +264,7 @@ class Engine:
             elif was:
                 self.store.dropped(session)
         self.stats.connects += 1
-        connection.write(connack(self, session, packet, present, assigned))
+        connection.write(connack(self, packet, present, assigned))
         connection.watch()
         for watcher in self._watchers:
             watcher.connected(session, connection)
@@ -322,6 +329,8 @@ class Engine:
         if session.will_due is not None and session.will_due <= now:
             session.will_due = None
             self._publish_will(session)
+            if self.store is not None and session.durable:
+                self.store.session(session)  # else a restart would publish it once more
         if session.ended + session.expiry <= now:
             self.end(session)
         else:
@@ -400,18 +409,16 @@ class Engine:
 
     def send_retained(self, connection: Connection, subscriptions: list[Subscription]) -> None:
         """Sends what is kept to subscriptions just made [MQTT-3.3.1-9]."""
+        session = connection.session
+        if session is None:
+            return
         found = [(one, topics) for one in subscriptions if (topics := self.deliveries.retained.match(one.topic_filter))]
         if found and self.policy.waits:
-            assert connection.session is not None
-            answer = self.asking.receivable(connection.session, found)
-            connection.decide(answer, lambda left: self._backlog(connection, left))
+            connection.decide(
+                self.asking.receivable(session, found), lambda left: self.deliveries.owe(session, left or [])
+            )
         elif found:
-            self._backlog(connection, found)
-
-    def _backlog(self, connection: Connection, found: Any) -> None:
-        if connection.session is not None and isinstance(found, list):
-            connection.add_backlog(found)
-            self.deliveries.pump(connection.session)
+            self.deliveries.owe(session, found)
 
     # this process
 

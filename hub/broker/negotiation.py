@@ -25,9 +25,7 @@ def agree(engine: "Engine", connection: "Connection", session: Session, packet: 
     """Sets what CONNECT asked for, as far as it is granted."""
     limits, given = engine.limits, packet.properties
     five = packet.version == 5
-    session.expiry = engine.bounded_expiry(
-        given.get(Property.SESSION_EXPIRY, 0) if five else (0.0 if packet.clean else FOREVER)
-    )
+    session.expiry = _expiry(engine, packet)
     keep_alive = packet.keep_alive
     if five and limits.keep_alive_max and not 0 < keep_alive <= limits.keep_alive_max:
         keep_alive = limits.keep_alive_max
@@ -46,6 +44,13 @@ def agree(engine: "Engine", connection: "Connection", session: Session, packet: 
     session.will = _will(packet)
 
 
+def _expiry(engine: "Engine", packet: Connect) -> float:
+    wanted = (
+        packet.properties.get(Property.SESSION_EXPIRY, 0) if packet.version == 5 else 0 if packet.clean else FOREVER
+    )
+    return engine.bounded_expiry(wanted)
+
+
 def _will(packet: Connect) -> Will | None:
     will = packet.will
     if will is None:
@@ -56,7 +61,7 @@ def _will(packet: Connect) -> Will | None:
     return Will(message, will.properties.get(Property.WILL_DELAY, 0), expiry)
 
 
-def connack(engine: "Engine", session: Session, packet: Connect, present: bool, assigned: bool) -> bytes:
+def connack(engine: "Engine", packet: Connect, present: bool, assigned: bool) -> bytes:
     """The CONNACK of a client that was let in."""
     if packet.version != 5:
         return b"\x20\x02\x01\x00" if present else b"\x20\x02\x00\x00"
@@ -68,9 +73,10 @@ def connack(engine: "Engine", session: Session, packet: Connect, present: bool, 
     if limits.topic_aliases:
         given[Property.TOPIC_ALIAS_MAXIMUM] = limits.topic_aliases
     if assigned:
-        given[Property.ASSIGNED_CLIENT_ID] = session.client_id
+        given[Property.ASSIGNED_CLIENT_ID] = packet.client_id
     if limits.keep_alive_max and not 0 < packet.keep_alive <= limits.keep_alive_max:
         given[Property.SERVER_KEEP_ALIVE] = limits.keep_alive_max
-    if session.expiry != packet.properties.get(Property.SESSION_EXPIRY, 0):
-        given[Property.SESSION_EXPIRY] = int(session.expiry)
+    expiry = _expiry(engine, packet)
+    if expiry != packet.properties.get(Property.SESSION_EXPIRY, 0):
+        given[Property.SESSION_EXPIRY] = int(expiry)
     return encode(Connack(Reason.SUCCESS, present, given), 5)

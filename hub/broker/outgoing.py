@@ -1,12 +1,12 @@
 """What leaves on one client's connection: packets that are collected, room for them, topic aliases; when not to read. Pure."""
 
 import logging
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from devices.mqtt.codes import ProtocolError, Reason
 from hub.broker.delivery import RETAIN
 from hub.broker.message import Message, extra_properties
-from hub.broker.session import Session, Subscription
+from hub.broker.session import Session
 from hub.broker.wire import Wire
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ class Outgoing:
         window: QoS 1 and 2 messages that it wants in flight at most.
         accepts: bytes of a packet that it takes at most; None: any.
         starved: something waits for room.
-        backlog: retained messages still to be sent: (subscription, topics).
         held: packets of it that wait for a commit; `owed` of them are PUBACKs.
     """
 
@@ -50,7 +49,6 @@ class Outgoing:
         "_sent",
         "accepts",
         "aliases_max",
-        "backlog",
         "closed",
         "engine",
         "held",
@@ -75,7 +73,6 @@ class Outgoing:
         self.room = self._measured = self._most
         self.window = limits.inflight
         self.starved = self.closed = False
-        self.backlog: deque[tuple[Subscription, list[str]]] | None = None
         self.held = self.owed = 0
         self.accepts: int | None = None
         self.aliases_max = 0
@@ -92,7 +89,13 @@ class Outgoing:
         self.room -= len(packet)
 
     def promise(self, packet: bytes) -> None:
-        """Sends a packet once all that was noted up to now is stored."""
+        """Sends a packet once all that was noted up to now is stored.
+
+        Raises:
+            ProtocolError: the client does not take packets of that size, so it cannot be answered [MQTT-3.1.2-24].
+        """
+        if self.accepts is not None and len(packet) > self.accepts:
+            raise ProtocolError("an answer larger than the client accepts", Reason.PACKET_TOO_LARGE)
         commits = self.engine.commits
         if commits.uncommitted or self.held:
             commits.hold(self, packet)
@@ -138,7 +141,10 @@ class Outgoing:
                 alias = len(aliases) + 1
         packet = message.packet_5(flags, packet_id, extra_properties(remaining, identifiers, alias), topic)
         if self.accepts is not None and len(packet) > self.accepts:
-            return None
+            if alias is None or topic is not None:
+                return None
+            # it may still fit without the alias that it was to introduce
+            return self.publish_packet(message, flags, packet_id, identifiers, held=True)
         if alias is not None and topic is None and self._aliases_out is not None:
             self._aliases_out[message.topic] = alias
         return packet
@@ -187,11 +193,6 @@ class Outgoing:
         if self.starved and self.session is not None:
             self.starved = False
             self.engine.deliveries.pump(self.session)
-
-    def add_backlog(self, found: list[tuple[Subscription, list[str]]]) -> None:
-        """Retained messages that subscriptions are due."""
-        self.backlog = self.backlog or deque()
-        self.backlog += found
 
     # commits
 

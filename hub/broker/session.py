@@ -91,6 +91,7 @@ class Session:
         connection: None while it is away.
         inflight: by packet id, in the order they were first sent.
         resend: packet ids in flight before this connection that were not sent again yet.
+        backlog: retained messages still to be sent: (subscription, topics).
         incoming: packet ids of QoS 2 messages whose PUBREL has not come.
         expiry: seconds that it outlives its connection.
         durable: it stands in the storage.
@@ -99,7 +100,7 @@ class Session:
 
     __slots__ = (
         "_last_id",
-        "attributes",
+        "backlog",
         "connection",
         "deadline",
         "durable",
@@ -133,7 +134,7 @@ class Session:
         self.will: Will | None = None
         self.will_due: float | None = None
         self.deadline: list[Any] | None = None
-        self.attributes: dict[str, Any] | None = None
+        self.backlog: deque[tuple[Subscription, list[str]]] | None = None
         self._last_id = 0
 
     @property

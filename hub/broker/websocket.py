@@ -212,7 +212,10 @@ class WebSocketProtocol(asyncio.Protocol):
             cause = protocol.handshake_exc and protocol.handshake_exc.__cause__
             self._reject(protocol.reject(HTTPStatus.BAD_REQUEST, f"Not a WebSocket handshake: {cause}\n"))
             return
-        response = protocol.accept(cast("Request", events[0]))
+        try:
+            response = protocol.accept(cast("Request", events[0]))
+        except UnicodeError:  # websockets quotes the header that it refuses, whatever is in it
+            response = protocol.reject(HTTPStatus.BAD_REQUEST, "Not a WebSocket handshake\n")
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             self._reject(response)
             return

@@ -34,12 +34,12 @@ _LEVELS: Final = ("a", "a", "b", "b", "c", "", "$x", "é€")
 _TOPICS: Final = ("a", "a", "a/b", "a/b", "a/b", "a/b/c", "a/b/c", "b", "wait/a")
 _BAD_TOPICS: Final = ("$SYS/x", "denied/a", "a/b/c/a/b/c", "a/b/c/a/b/c", "fail/a")
 _FILTERS: Final = (
-    ("a", "a", "a/b", "a/b", "#", "#", "+", "a/#", "a/#", "a/+", "a/b/#", "+/b", "a/b/c", "wait/#", "+/+")
-    + ("$share/g/a/#", "$share/g/a/b", "$share/g/a/b", "$share/h/+/b", "$share/g/#", "$share/h/a")
+    *("a", "a", "a/b", "a/b", "#", "#", "+", "a/#", "a/#", "a/+", "a/b/#", "+/b", "a/b/c", "wait/#", "+/+"),
+    *("$share/g/a/#", "$share/g/a/b", "$share/g/a/b", "$share/h/+/b", "$share/g/#", "$share/h/a"),
 )
 _BAD_FILTERS: Final = (
-    ("denied/#", "$SYS/#", "$share/g", "$share//a", "$share/+/a", "a#", "a/#/b", "/", "a/b/c/a/b/c/#")
-    + ("$share/g/$share/h/a", "fail/a", "$share/g/", "$share/g/$SYS/#", "a+/b")
+    *("denied/#", "$SYS/#", "$share/g", "$share//a", "$share/+/a", "a#", "a/#/b", "/", "a/b/c/a/b/c/#"),
+    *("$share/g/$share/h/a", "fail/a", "$share/g/", "$share/g/$SYS/#", "a+/b"),
 )
 _USERS: Final = (None, None, None, None, None, None, None, None, None, "u", "u", "wait", "wait", "no", "brief", "fail")
 _TEXTS: Final = ("", "x", "a/b", "text/plain", "ü" * 9, "y" * 90)
