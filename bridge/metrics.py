@@ -88,6 +88,7 @@ class _Broker(Collector):
             ("stationhub_mqtt_sent_bytes", "Bytes to MQTT clients", stats.bytes_sent),
             ("stationhub_mqtt_connects", "MQTT clients let in", stats.connects),
             ("stationhub_mqtt_refused", "MQTT clients refused", stats.refused),
+            ("stationhub_mqtt_route_hits", "Messages whose route was ready", gauges.route_hits),
             ("stationhub_mqtt_route_misses", "Routes worked out anew", gauges.route_misses),
         ):
             yield CounterMetricFamily(name, text, count)

@@ -204,7 +204,7 @@ class Engine:
 
     def gauges(self) -> Gauges:
         """How much there is now; costs a look at every session."""
-        sessions = self.sessions.values()
+        sessions, router = self.sessions.values(), self.deliveries.router
         return Gauges(
             connections=self.connections,
             sessions=len(self.sessions),
@@ -212,8 +212,9 @@ class Engine:
             retained=len(self.deliveries.retained),
             queued=sum(len(session.queue) for session in sessions if session.queue is not None),
             inflight=sum(len(session.inflight) for session in sessions),
-            routes=self.deliveries.router.routes,
-            route_misses=self.deliveries.router.misses,
+            routes=router.routes,
+            route_hits=max(0, self.stats.messages_received - router.misses),
+            route_misses=router.misses,
         )
 
     # connections

@@ -35,4 +35,5 @@ class Gauges(NamedTuple):
     queued: int
     inflight: int
     routes: int
+    route_hits: int
     route_misses: int

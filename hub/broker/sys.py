@@ -44,6 +44,8 @@ class SysTopics:
         yield "messages/queued", gauges.queued
         yield "messages/inflight", gauges.inflight
         yield "messages/dropped", stats.dropped.total()
+        yield "routes/hits", gauges.route_hits
+        yield "routes/misses", gauges.route_misses
         yield "bytes/received", stats.bytes_received
         yield "bytes/sent", stats.bytes_sent
         for reason, count in stats.dropped.items():
