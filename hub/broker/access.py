@@ -97,7 +97,7 @@ class Access:
         kept = (principal.user_id, principal.type, principal.role, principal.station_id)
         return json.dumps(kept).encode()
 
-    def recall(self, stored: bytes, owner: str) -> Identity:
+    def recall(self, stored: bytes, owner: str, client_id: str) -> Identity:
         """The identity of a kept session; one that cannot be read has no rights until its client is back."""
         try:
             user_id, kind, role, station_id = json.loads(stored)

@@ -298,7 +298,10 @@ class HubBroker(Broker):  # type: ignore[misc]  # amqtt ships no types
         await self._shell.stop()
         await self._bounded(self.plugins_manager.wait_fired_events())
         await self._bounded(self.plugins_manager.fire_event(BrokerEvents.POST_SHUTDOWN, wait=True))
-        await self._bounded(self.plugins_manager.close())
+        # not `close()`: it waits for events without end before it closes any
+        await self._bounded(self.plugins_manager.map_plugin_close())
+        for task in self.plugins_manager._fired_events:
+            task.cancel()
         self.transitions.stopping_success()
 
     async def _close_listeners(self) -> None:

@@ -47,6 +47,7 @@ class Connection(Outgoing):
     __slots__ = (
         "_aliases_in",
         "_allowance",
+        "_asked_at",
         "_counted_at",
         "_deadline",
         "_need",
@@ -76,6 +77,7 @@ class Connection(Outgoing):
         self._tail = bytearray()
         self._need = self._taken = 0
         self._waiting: Callable[[Any], None] | None = None
+        self._asked_at: float | None = None
         self._deadline: list[Any] | None = engine.deadlines.set(engine.now + engine.limits.connect_timeout, self)
 
     # what the shell tells
@@ -233,11 +235,14 @@ class Connection(Outgoing):
             return
         assert self._waiting is None
         self._waiting = then
+        self._asked_at = self.engine.clock.monotonic()
         self._pause(SUSPENDED)
+        if self.session is not None:
+            self.watch()
         self.engine.spawn(answer, self._decided)
 
     def _decided(self, answer: Any) -> None:
-        then, self._waiting = self._waiting, None
+        then, self._waiting, self._asked_at = self._waiting, None, None
         if self.closed or then is None:
             return
         self._unpause(SUSPENDED)
@@ -300,6 +305,8 @@ class Connection(Outgoing):
             at = self.last_seen + self.keep_alive
         if self.expires is not None:
             at = min(at, self.expires)
+        if self._asked_at is not None:
+            at = min(at, self._asked_at + self.engine.limits.connect_timeout)
         deadlines = self.engine.deadlines
         deadlines.cancel(self._deadline)
         self._deadline = deadlines.set(at, self) if at != float("inf") else None
@@ -313,6 +320,8 @@ class Connection(Outgoing):
             self.last_seen = now  # it may have spoken: it is this side that does not listen
         if self.session is None:
             self.over("no CONNECT in time", will=False, abort=True)
+        elif self._asked_at is not None and self._asked_at + self.engine.limits.connect_timeout <= now:
+            self.disconnect(Reason.SERVER_BUSY, "nobody decided in time what it may do")
         elif self.expires is not None and self.expires <= now:
             self.disconnect(Reason.NOT_AUTHORIZED, "its token has ended")
         elif self.keep_alive and self.last_seen + self.keep_alive <= now:

@@ -200,6 +200,8 @@ class Deliveries:
             qos: of the subscription; the lower of the two counts [MQTT-3.8.4-8].
             retain: the flag it carries.
         """
+        if session.backlog is not None and not retain:
+            self._kept_first(session, message)
         qos = min(qos, message.qos)
         connection = session.connection
         if qos == 0:
@@ -308,8 +310,17 @@ class Deliveries:
     def owe(self, session: Session, found: list[tuple[Subscription, list[str]]]) -> None:
         """Sends retained messages that subscriptions are due, at the client's pace."""
         session.backlog = session.backlog or deque()
-        session.backlog += found
+        session.backlog += ((subscription, dict.fromkeys(topics)) for subscription, topics in found)
         self.pump(session)
+
+    def _kept_first(self, session: Session, message: Message) -> None:
+        """A retained message that still waits comes before a newer one of its topic [MQTT-4.6.0-6]."""
+        for subscription, topics in session.backlog or ():
+            if message.topic in topics:
+                del topics[message.topic]
+                kept = self.kept(message.topic)
+                if kept is not None and kept is not message:
+                    self.deliver(session, kept, subscription.qos, True, subscription.identifiers)
 
     def _pump_retained(self, session: Session) -> None:
         connection = session.connection
@@ -321,11 +332,12 @@ class Deliveries:
                 if len(session.inflight) >= connection.window and subscription.qos:
                     return
                 # looked up anew: a newer one may have come while this client was slow
-                kept = self.kept(topics[-1])
+                topic = next(iter(topics))
+                kept = self.kept(topic)
                 if kept is not None and not connection.fits(kept.size):
                     connection.starved = True
                     return
-                topics.pop()
+                del topics[topic]
                 if kept is None or not self._may_receive(session.principal, kept.topic):
                     continue
                 self.deliver(session, kept, subscription.qos, True, subscription.identifiers)

@@ -291,6 +291,8 @@ class Engine:
             return
         if self._closing:
             session.connection = None  # stored as it is, connected: it will be expected back
+            for watcher in self._watchers:
+                watcher.disconnected(session, why)
             return
         self.stats.disconnects[why] += 1
         session.connection = None

@@ -119,9 +119,9 @@ class PluginPolicy:
         """Its user name."""
         return (principal.username or "").encode()
 
-    def recall(self, stored: bytes, owner: str) -> Any:
+    def recall(self, stored: bytes, owner: str, client_id: str) -> Any:
         """A session that plugins can be asked about while its client is away."""
-        session = PluginSession(None, "")
+        session = PluginSession(None, client_id)
         session.username = stored.decode(errors="replace") or None
         return session
 

@@ -74,5 +74,5 @@ class Policy(Protocol):
     def remember(self, principal: Any) -> bytes:
         """A principal for the storage."""
 
-    def recall(self, stored: bytes, owner: str) -> Any:
-        """The reverse of `remember`."""
+    def recall(self, stored: bytes, owner: str, client_id: str) -> Any:
+        """The reverse of `remember`, for a session that is away."""

@@ -134,7 +134,7 @@ class Session:
         self.will: Will | None = None
         self.will_due: float | None = None
         self.deadline: list[Any] | None = None
-        self.backlog: deque[tuple[Subscription, list[str]]] | None = None
+        self.backlog: deque[tuple[Subscription, dict[str, None]]] | None = None
         self._last_id = 0
 
     @property

@@ -197,7 +197,7 @@ class Store:
 
     # after a restart
 
-    def load(self, recall: Callable[[bytes, str], Any]) -> tuple[list[Session], list[Message]]:
+    def load(self, recall: Callable[[bytes, str, str], Any]) -> tuple[list[Session], list[Message]]:
         """What was stored: sessions, all without a connection, and retained messages. Raises StorageError.
 
         Args:
@@ -212,10 +212,10 @@ class Store:
         return sessions, [self._restored(message, True) for message in stored.retained.values()]
 
     def _load_session(
-        self, stored: StoredSession, messages: dict[int, Message], recall: Callable[[bytes, str], Any]
+        self, stored: StoredSession, messages: dict[int, Message], recall: Callable[[bytes, str, str], Any]
     ) -> Session:
         size = int.from_bytes(stored.attributes[:4], "big")
-        session = Session(stored.key, recall(stored.attributes[4 : 4 + size], stored.key[0]))
+        session = Session(stored.key, recall(stored.attributes[4 : 4 + size], *stored.key))
         session.will = _unpack_will(stored.attributes[4 + size :])
         session.durable, session.expiry = True, stored.expiry
         now = self._clock.monotonic()

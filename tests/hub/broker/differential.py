@@ -301,6 +301,7 @@ class Side:
         if released:
             self.live.send(Ack(PacketType.PUBREL, packet.packet_id))
             await self.live.answer(Ack, packet.packet_id)
+        await _quiet([self])
         await self.drop()
         await self.connect(again)
         rest: Packet = Ack(PacketType.PUBREL, packet.packet_id) if released else replace(packet, dup=True)
@@ -357,6 +358,11 @@ class Twin:
         return self.ours, self.theirs
 
     @property
+    def delayed(self) -> bool:
+        """Its will is, or would be, published later."""
+        return self.will is not None and self.will.properties.get(Property.WILL_DELAY, 0) > 0
+
+    @property
     def connected(self) -> bool:
         return self.ours.connection is not None
 
@@ -367,7 +373,10 @@ class Twin:
 
 async def settle(twins: Iterable[Twin]) -> None:
     """Waits until no broker has anything left to say to any client: a round of pings in which nothing else came."""
-    sides = [side for twin in twins for side in twin.sides if side.connection is not None]
+    await _quiet([side for twin in twins for side in twin.sides if side.connection is not None])
+
+
+async def _quiet(sides: Sequence[Side]) -> None:
     seen = -1
     while seen != (seen := sum(side.live.seen for side in sides)):
         await asyncio.gather(*(side.ping() for side in sides))

@@ -69,7 +69,7 @@ class FuzzPolicy:
     def remember(self, principal: Any) -> bytes:
         return str(principal).encode()
 
-    def recall(self, stored: bytes, owner: str) -> Any:
+    def recall(self, stored: bytes, owner: str, client_id: str) -> Any:
         return stored.decode()
 
 

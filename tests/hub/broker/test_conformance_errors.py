@@ -146,6 +146,16 @@ def test_a_publish_that_is_none_ends_the_connection(version: int, problem: str) 
     assert [one.payload for one in watcher.publishes] == [b"before"]
 
 
+@VERSIONS
+def test_a_topic_that_ends_in_the_next_packet(version: int) -> None:
+    """[MQTT-3.3.2-1] A topic that is known, but only with the bytes of the packet behind it, is none."""
+    _, client, watcher = opened(version)
+    client.publish("abc", b"before")
+    client.raw(b"\x30\x03\0\3a" + b"bc" + none(version) + b"\x30\0")
+    assert client.ended(MALFORMED)
+    assert [one.payload for one in watcher.publishes] == [b"before"]
+
+
 _SUBSCRIPTIONS: dict[str, tuple[int, Callable[[int], bytes], Reason | None]] = {
     "no filter [MQTT-3.8.3-3] [5: MQTT-3.8.3-2]": (0x82, lambda _: b"", PROTOCOL),
     "no filter [MQTT-3.10.3-2]": (0xA2, lambda _: b"", PROTOCOL),

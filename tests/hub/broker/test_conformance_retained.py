@@ -8,6 +8,7 @@
 | 3.3.1-9 / 3.3.1-12 | test_a_live_message_is_not_marked |
 | 3.3.1-10, -11 / 3.3.1-6, -7 | test_an_empty_one_clears |
 | 3.3.1-12 / 3.3.1-8 | test_a_message_without_the_flag_changes_nothing |
+| 4.6.0-6 | test_what_is_kept_comes_before_what_is_new |
 | 3.8.4-3 / 3.8.4-4 | test_a_new_subscription_gets_what_is_kept |
 | 3.3.5-2 / 3.3.4-1 | test_a_refused_message_is_not_kept |
 """
@@ -16,7 +17,7 @@ import pytest
 
 from devices.mqtt.packets import Suback
 from hub.broker.limits import Limits
-from tests.hub.broker.raw import VERSIONS, payloads
+from tests.hub.broker.raw import VERSIONS, finish, payloads
 from tests.hub.broker.world import World
 
 
@@ -175,6 +176,26 @@ def test_who_may_not_have_it_gets_none(version: int) -> None:
     client.subscribe("+", qos=1)
     other.publish("b", b"live", 1)
     assert sorted(topic for topic, *_ in client.messages) == ["a", "secret"]
+
+
+@VERSIONS
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_what_is_kept_comes_before_what_is_new(version: int, qos: int) -> None:
+    """[MQTT-4.6.0-6] Of one topic and QoS, in the order in which it was published, also when the window is full meanwhile."""
+    world = World(limits=Limits(inflight=1))
+    other, client = world.connect("other"), world.connect("client", version=version, acknowledge=False)
+    other.publish("first", b"kept", 1, retain=True)
+    other.publish("a", b"1", qos, retain=True)
+    other.publish("second", b"kept", 1, retain=True)
+    client.subscribe("+", qos=2)
+    other.publish("a", b"2", qos)
+    finish(client, 0)
+    at = 1
+    while at < len(client.publishes):
+        finish(client, at)
+        at += 1
+    assert [one.payload for one in client.publishes if one.topic == "a"] == [b"1", b"2"]
+    assert len(client.publishes) == 4
 
 
 @VERSIONS

@@ -6,7 +6,7 @@ HUB_LONG_TESTS=1 makes it look for as long as HUB_LONG_SECONDS says (600), at ra
 import asyncio
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -49,9 +49,26 @@ NOT_TRIED: Final = {
         "[MQTT-3.1.3-9]",
         "Mosquitto forgets a will whose delay is longer than its session. We send it when the session ends.",
     ),
+    "delay of a session that ends": (
+        "[MQTT-3.1.3-9]",
+        "Mosquitto forgets a will that waits when its client starts a new session. We send it: the old session has ended.",
+    ),
     "too large at QoS 1": (
         "[MQTT-3.1.2-25]",
         "A message that is too large for a client holds its place in Mosquitto's window for ever. With us it does not.",
+    ),
+    "retained to shared": (
+        "4.8.2",
+        "Mosquitto sends retained messages to a shared subscription that is made. We do not.",
+    ),
+    "other options": (
+        "[MQTT-3.8.4-3]",
+        "A subscription made again keeps its No Local and Retain As Published in Mosquitto. With us the new ones count.",
+    ),
+    "QoS 2 at PUBREL": (
+        "4.6",
+        "Mosquitto takes a QoS 2 message when its PUBREL comes, we with its PUBLISH: of several retained ones sent at once on a"
+        " topic another may be the last. Order is promised for each QoS alone.",
     ),
 }
 """What is known of Mosquitto and would make everything behind it differ."""
@@ -106,6 +123,8 @@ class Pair:
         self._mark(*(twin.will.topic for twin in self.twins.values() if twin.will is not None))
 
     async def connect(self, twin: Twin, packet: Connect) -> None:
+        if twin.delayed:
+            packet.clean = False  # see "delay of a session that ends" in NOT_TRIED
         if twin.connected and twin.will is not None and twin.keeps and not packet.clean:
             await self.drop(twin)  # see "will of a session taken over" in NOT_TRIED
         self._goes()
@@ -374,9 +393,25 @@ class Machine(RuleBasedStateMachine):
         asked = [self.wanted(one) for one in filters]
         if twin.small:  # NOT_TRIED, "too large at QoS 1"
             asked = [replace(one, qos=0) for one in asked]
+        asked = [one for one in map(self._as_before(twin), asked) if one is not None]
+        if not asked:
+            return
         if twin.version != 5:
             identifier, asked = 0, [SubscribeFilter(one.filter, one.qos) for one in asked]
         self.run(self.pair.subscribe(twin, asked, identifier))
+
+    @staticmethod
+    def _as_before(twin: Twin) -> Callable[[SubscribeFilter], SubscribeFilter | None]:
+        """See "other options" in NOT_TRIED; None: what stands cannot be said in 3.1.1."""
+        known = {name: one for name, (one, _) in twin.filters.items()}
+
+        def same(one: SubscribeFilter) -> SubscribeFilter | None:
+            before = known.setdefault(one.filter, one)
+            if twin.version != 5 and before is not one and (before.no_local or before.retain_as_published):
+                return None
+            return replace(one, no_local=before.no_local, retain_as_published=before.retain_as_published)
+
+        return same
 
     def wanted(self, one: SubscribeFilter) -> SubscribeFilter:
         return one
@@ -395,6 +430,8 @@ class Machine(RuleBasedStateMachine):
         twin = self.live(name)
         if twin is not None:
             burst = asked.draw(st.lists(messages(self.topics), min_size=1, max_size=WINDOW))
+            if any(one["qos"] < 2 for one in burst):  # NOT_TRIED, "QoS 2 at PUBREL"
+                burst = [{**one, "retain": one["retain"] and one["qos"] < 2} for one in burst]
             known = dict(twin.aliases)
             self.run(self.pair.publish(twin, [self.message(twin, one, known) for one in burst]))
 
@@ -459,6 +496,10 @@ class SharedMachine(Machine):
             return one
         # members differ in nothing, so it does not matter whose turn it is; no No Local [MQTT-3.8.3-4]
         return SubscribeFilter(one.filter, int(one.filter[8]), retain_handling=one.retain_handling)
+
+    def message(self, twin: Twin, asked: dict[str, Any], known: dict[int, str]) -> Publish:
+        # NOT_TRIED, "retained to shared"
+        return super().message(twin, {**asked, "retain": asked["retain"] and asked["topic"][0] != "s"}, known)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""amqtt's plugins and plugins of users on this broker: what they are asked, in what order, what they hear, and what a bad one can do."""
+"""amqtt's plugins and those of users on this broker: what they are asked and hear, in what order, and what a bad one can do."""
 
 import asyncio
 import logging
@@ -104,6 +104,10 @@ class Book:
         """A question that is answered when the event is set."""
         event = self.gates[kind, subject] = asyncio.Event()
         return event
+
+    async def was_asked(self, *question: str) -> None:
+        """Waits for a question."""
+        await eventually(lambda: question in self.asked)
 
     async def ask(self, kind: str, client_id: str, subject: str) -> bool | None:
         self.asked.append((kind, client_id, subject))
@@ -447,6 +451,32 @@ async def test_a_token_ends_beside_other_plugins() -> None:
         assert last.reason is Reason.NOT_AUTHORIZED
 
 
+async def test_authentication_plugins_must_agree() -> None:
+    """One no is a no, whoever says yes; somebody must have an opinion."""
+    book = Book(answers={("authenticate", "yes"): True, ("authenticate", "no"): False})
+    cases: list[tuple[Config, tuple[int, ...]]] = [
+        ({f"{HERE}.SlowAuth": {"book": book}}, (0, BAD_LOGIN, BAD_LOGIN)),
+        ({f"{HERE}.SlowAuth": {"book": book}, **ANONYMOUS}, (0, BAD_LOGIN, 0)),
+        ({f"{HERE}.Listener": {"book": book}}, (BAD_LOGIN, BAD_LOGIN, BAD_LOGIN)),
+    ]
+    for plugins, codes in cases:
+        async with serving(plugins) as broker:
+            assert tuple([await login(broker, client_id) for client_id in ("yes", "no", "silent")]) == codes
+
+
+async def test_topic_plugins_must_agree() -> None:
+    """One no is a no; without an opinion of anybody it is a yes."""
+    book = Book(answers={"subscribe": True, ("subscribe", "no"): False})
+    async with serving({"amqtt.plugins.topic_checking.TopicTabooPlugin": {}, **slow(book)}) as broker:
+        client = await peer(broker, "c", "someone")
+        assert await client.subscribe("fine", "no", "prohibited") == [1, 0x80, 0x80]
+        await client.end()
+    async with serving(slow(Book())) as broker:
+        client = await peer(broker, "c")
+        assert await client.subscribe("anything") == [1]
+        await client.end()
+
+
 # a slow plugin
 
 
@@ -467,14 +497,14 @@ async def test_nothing_acts_before_the_login_is_decided() -> None:
                 Publish("v", b"v"),
                 Pingreq(),
             )
-            await eventually(lambda client_id=client_id: ("authenticate", client_id, client_id) in book.asked)
+            await book.was_asked("authenticate", client_id, client_id)
             await watcher.publish("other", client_id.encode())  # nobody else waits
             assert (client.received, [topic for topic, _ in watcher.messages if topic in "tv"]) == (
                 [],
                 [] if client_id == "good" else ["t", "v"],
             )
             gate.set()
-            await eventually(lambda client=client: client.count(Pingresp) or client.closed)
+            await client.until(Pingresp)
             kinds = [type(packet) for packet in client.received]
             assert kinds == ([Connack, Ack, Suback, Pingresp] if answer else [Connack])
             await client.end()
@@ -520,7 +550,7 @@ async def test_messages_keep_their_order_while_a_plugin_thinks(version: int) -> 
         topics = ["fast", "slow", "fast", "slow", "other"]
         packets = [Publish(topic, b"%d" % number, 1, packet_id=number + 1) for number, topic in enumerate(topics)]
         client.send(*packets, Pingreq())
-        await eventually(lambda: ("publish", "c", "slow") in book.asked)
+        await book.was_asked("publish", "c", "slow")
         for number in range(5):
             await other.publish("from-other", b"%d" % number)
         await eventually(lambda: len(watcher.messages) == 6)
@@ -545,7 +575,7 @@ async def test_a_slow_receive_keeps_the_order_too() -> None:
         watcher, client = await peer(broker, "watcher"), await peer(broker, "c")
         await watcher.subscribe("#")
         client.send(*(Publish(topic, topic.encode()) for topic in ("t", "u", "t")), Pingreq())
-        await eventually(lambda: ("receive", "watcher", "t") in book.asked)
+        await book.was_asked("receive", "watcher", "t")
         await watcher.ping()
         assert (watcher.messages, client.count(Pingresp)) == ([], 0)
         gate.set()
@@ -590,7 +620,7 @@ async def test_subscriptions_get_what_they_ask_for(version: int) -> None:
             Subscribe(2, [SubscribeFilter("c/+", 0)]),
             Pingreq(),
         )
-        await eventually(lambda: ("subscribe", "r", "b/+") in book.asked)
+        await book.was_asked("subscribe", "r", "b/+")
         await client.ping()
         assert reader.count(Suback) == 0
         gate.set()

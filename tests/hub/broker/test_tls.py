@@ -11,12 +11,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as paho
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 
 from devices.mqtt.codec import encode
 from devices.mqtt.codes import PacketType, Reason
@@ -133,12 +134,17 @@ class Peer:
         except (OSError, ssl.SSLError):
             pass
         self.closed = True
+        self.writer.close()
 
     def send(self, *packets: Packet) -> None:
         self.writer.write(b"".join(encode(packet, self.version) for packet in packets))
 
     def count(self, kind: type[Packet]) -> int:
         return sum(isinstance(packet, kind) for packet in self.received)
+
+    async def until(self, kind: type[Packet]) -> None:
+        """Waits for a packet of a kind, or the end of the connection."""
+        await eventually(lambda: self.count(kind) or self.closed)
 
     async def ask(self, packet: Packet, kind: type[Packet]) -> Any:
         """Sends a packet, and gives its answer; None: the connection ended without one."""
@@ -283,7 +289,7 @@ async def test_a_certificate_speaks_for_no_other_station(
         for username in ("st-2", "ST-1", "st-1 ", "service", "admin"):
             peer = await Peer.open(port_of(link), context=context)
             assert await peer.connect("same", username, password) == NOT_AUTHORIZED
-            await eventually(lambda peer=peer: peer.closed)
+            await peer.until(Disconnect)
         peer = await Peer.open(port_of(link), context=context)
         will = Will("stations/st-2/offline", b"lie")
         assert await peer.connect("same", "st-1", will=will) == NOT_AUTHORIZED
@@ -494,7 +500,7 @@ async def test_paho_over_tls(serve: Serve, authority: Authority) -> None:
         inbox = await subscribed(link, "stations/+/status")
         came: list[bytes] = []
         ready, got = threading.Event(), threading.Event()
-        client = paho.Client(paho.CallbackAPIVersion.VERSION2, "paho", protocol=paho.MQTTv5)
+        client = paho.Client(CallbackAPIVersion.VERSION2, "paho", protocol=paho.MQTTv5)
         certificate, key = authority.issue("st-1")
         client.tls_set(str(authority.certificate), str(certificate), str(key))
         client.username_pw_set("st-1")
@@ -503,7 +509,7 @@ async def test_paho_over_tls(serve: Serve, authority: Authority) -> None:
             client.subscribe("stations/st-1/cmd", 1)
 
         def on_message(_: Any, __: Any, message: paho.MQTTMessage) -> None:
-            came.append(message.payload)
+            came.append(bytes(message.payload))
             got.set()
 
         client.on_connect, client.on_message = on_connect, on_message

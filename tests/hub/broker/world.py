@@ -61,7 +61,7 @@ class OpenPolicy:
     def remember(self, principal: Any) -> bytes:
         return str(principal).encode()
 
-    def recall(self, stored: bytes, owner: str) -> Any:
+    def recall(self, stored: bytes, owner: str, client_id: str) -> Any:
         return stored.decode()
 
 
