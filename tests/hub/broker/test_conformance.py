@@ -83,6 +83,18 @@ def test_a_second_connect_ends_the_connection(version: int, other: int) -> None:
     assert [one.topic for one in watcher.publishes] == ["will"]
 
 
+@VERSIONS
+@pytest.mark.parametrize(
+    "second", [connect_bytes(4, 2, b"c", name=b"MQTX"), connect_bytes(4, 2, b"c", level=9)], ids=["name", "level"]
+)
+def test_a_second_connect_of_another_protocol(version: int, second: bytes) -> None:
+    """[MQTT-3.1.0-2] The error is that it is a second one: DISCONNECT has no reason 0x84 (3.14.2.1 of 5)."""
+    client = World().connect("twice", version=version)
+    client.raw(second)
+    assert client.ended(PROTOCOL)
+    assert client.count(Connack) == 1
+
+
 @pytest.mark.parametrize(
     ("packet", "answer"),
     [

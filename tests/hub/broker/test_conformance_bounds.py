@@ -23,6 +23,7 @@ from devices.mqtt.packets import (
     Publish,
     Will,
 )
+from devices.mqtt.properties import Properties, Property
 from hub.broker.limits import Limits
 from tests.hub.broker.raw import QOS, VERSIONS, none, payloads
 from tests.hub.broker.world import Client, World
@@ -103,7 +104,9 @@ def test_so_many_connections_and_no_more(version: int) -> None:
 # buffers
 
 
-def _flooded(version: int, granted: int, count: int, **limits: Any) -> tuple[World, Client, Client]:
+def _flooded(
+    version: int, granted: int, count: int, retain: bool = False, **limits: Any
+) -> tuple[World, Client, Client]:
     """A client whose network takes nothing, and what it was sent: messages of 100 bytes."""
     world = World(limits=Limits(**limits))
     slow = world.connect("slow", version=version, will=Will("will", b"gone"), acknowledge=False)
@@ -113,7 +116,7 @@ def _flooded(version: int, granted: int, count: int, **limits: Any) -> tuple[Wor
     watcher.subscribe("a", "will", qos=granted)
     for number in range(count):
         before = sum(map(len, _sizes(slow)))
-        other.publish("a", b"%d" % number + b"." * 100, granted)
+        other.publish("a", b"%d" % number + b"." * 100, granted, retain)
         slow.stuck += sum(map(len, _sizes(slow))) - before
     return world, slow, watcher
 
@@ -123,9 +126,10 @@ def _sizes(client: Client) -> list[bytes]:
 
 
 @VERSIONS
-def test_a_slow_client_loses_qos_0(version: int) -> None:
+@pytest.mark.parametrize("retain", [False, True])
+def test_a_slow_client_loses_qos_0(version: int, retain: bool) -> None:
     """`Limits.send_buffer`: what is more is dropped and counted; others lose nothing; later it gets what is new."""
-    world, slow, watcher = _flooded(version, 0, 30, send_buffer=1_000)
+    world, slow, watcher = _flooded(version, 0, 30, retain, send_buffer=1_000)
     got = len(slow.publishes)
     assert 5 <= got <= 10
     assert payloads(slow) == payloads(watcher)[:got]
@@ -153,6 +157,42 @@ def test_a_slow_client_loses_no_qos_1_or_2(version: int, qos: int) -> None:
     assert payloads(slow) == payloads(watcher)
     assert len(watcher.publishes) == 30
     assert not world.engine.stats.dropped
+
+
+@VERSIONS
+@QOS
+def test_a_newer_message_waits_behind_older_ones(version: int, qos: int) -> None:
+    """[MQTT-4.6.0-6] Also in the moment in which there is room again and nobody has told."""
+    world, slow, watcher = _flooded(version, qos, 30, send_buffer=1_000)
+    slow.stuck = 0
+    watcher.publish("a", b"new", qos)
+    slow.connection.drained()
+    world.settle()
+    assert payloads(slow) == payloads(watcher)
+    assert payloads(slow)[-1] == b"new"
+
+
+@VERSIONS
+@QOS
+def test_a_newer_message_waits_behind_what_is_sent_again(version: int, qos: int) -> None:
+    """[MQTT-4.4.0-1] [MQTT-4.6.0-6] A client that comes back slowly gets the older ones first, all with DUP."""
+    world = World(limits=Limits(send_buffer=1_000))
+    client, other = world.stay("client", version=version, acknowledge=False), world.connect("other")
+    client.subscribe("a", qos=qos)
+    for number in range(20):
+        other.publish("a", b"%100d" % number, qos)
+    client.lose()
+    client = world.client(version, acknowledge=False)
+    client.stuck = 1_001
+    given: Properties = {Property.SESSION_EXPIRY: 3_600} if version == 5 else {}
+    client.packet(Connect("client", version, False, properties=given))
+    assert len(client.publishes) < 12
+    client.stuck = 0
+    other.publish("a", b"new", qos)
+    client.connection.drained()
+    world.settle()
+    assert payloads(client) == [*(b"%100d" % number for number in range(20)), b"new"]
+    assert [one.dup for one in client.publishes] == [True] * 20 + [False]
 
 
 @VERSIONS

@@ -10,7 +10,8 @@
 
 import pytest
 
-from devices.mqtt.packets import Ack, Packet, Publish
+from devices.mqtt.packets import Ack, Connect, Packet, Publish
+from devices.mqtt.properties import Properties, Property
 from hub.broker.limits import Limits
 from tests.hub.broker.raw import PUBACK, PUBCOMP, PUBREC, PUBREL, QOS, VERSIONS, acks, finish, payloads
 from tests.hub.broker.world import Client, World
@@ -62,6 +63,32 @@ def test_what_is_not_answered_is_sent_again(version: int, window: int) -> None:
     assert payloads(client) == [b"0", *(b"%d" % number for number in range(3, 9))]
     new = [one.payload for one in client.publishes if not one.dup]
     assert new == [b"%d" % number for number in range(3, 9) if b"%d" % number not in sent]
+
+
+@QOS
+def test_what_is_sent_again_keeps_to_the_window(qos: int) -> None:
+    """[5: MQTT-3.3.4-9] [MQTT-4.4.0-1] Of the new connection: a client that comes back may want fewer at once."""
+    world = World()
+    client = world.stay("client", version=5, acknowledge=False)
+    client.subscribe("a", qos=2)
+    other = world.connect("other")
+    for number in range(6):
+        other.publish("a", b"%d" % number, qos)
+    client.lose()
+    client = world.client(5, acknowledge=False)
+    given: Properties = {Property.SESSION_EXPIRY: 3_600, Property.RECEIVE_MAXIMUM: 2}
+    client.packet(Connect("client", 5, False, properties=given))
+    for at in range(6):
+        assert payloads(client) == [b"%d" % number for number in range(min(at + 2, 6))]
+        _finish_one(client, at)
+    assert all(one.dup for one in client.publishes)
+    assert world.engine.gauges().inflight == 0
+
+
+def _finish_one(client: Client, at: int) -> None:
+    one = client.publishes[at]
+    packet_id = one.packet_id or 0
+    client.packet(*([Ack(PUBACK, packet_id)] if one.qos == 1 else [Ack(PUBREC, packet_id), Ack(PUBCOMP, packet_id)]))
 
 
 # exactly once

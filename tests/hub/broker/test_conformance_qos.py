@@ -22,6 +22,7 @@ import pytest
 
 from devices.mqtt.codes import PacketType, Reason
 from devices.mqtt.packets import Ack, Publish
+from devices.mqtt.properties import Properties, Property
 from hub.broker.limits import Limits
 from tests.hub.broker.raw import PUBACK, PUBCOMP, PUBREC, PUBREL, QOS, VERSIONS, acks, finish, payloads
 from tests.hub.broker.world import World
@@ -61,6 +62,31 @@ def test_a_message_is_answered_as_its_qos_says(version: int) -> None:
     client.publish("b", b"x", 1, packet_id=256)
     client.packet(Ack(PUBREL, 65_535))
     assert acks(client) == [(PUBACK, 7), (PUBREC, 65_535), (PUBACK, 256), (PUBCOMP, 65_535)]
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_properties_stay_where_they_are_known(qos: int) -> None:
+    """Mixed: a 3.1.1 subscriber gets topic and payload of what a client of version 5 sent with properties."""
+    world = World()
+    new, old, client = (world.connect(name, version=at) for name, at in (("new", 5), ("old", 4), ("client", 5)))
+    for one in (new, old):
+        one.subscribe("a", qos=qos)
+    given: Properties = {Property.CONTENT_TYPE: "text/plain", Property.USER_PROPERTY: [("key", "value")]}
+    for number, properties in enumerate(({}, given, {})):
+        client.publish("a", b"%d" % number, qos, properties=properties)
+    assert old.messages == new.messages == [("a", b"%d" % number, qos, False) for number in range(3)]
+    assert [one.properties for one in new.publishes] == [{}, given, {}]
+
+
+@pytest.mark.parametrize("tail", [b"", b"\0", b"\x10", b"\0\0"], ids=len)
+def test_puback_of_version_5_in_each_form(tail: bytes) -> None:
+    """[5: MQTT-4.3.2-3] 3.4.2.1: without a reason, with one, with properties: it ends QoS 1."""
+    world = World()
+    client = world.connect("client", version=5, acknowledge=False)
+    client.subscribe("a", qos=1)
+    world.connect("other").publish("a", b"x", 1)
+    client.raw(bytes([0x40, 2 + len(tail)]) + (client.publishes[0].packet_id or 0).to_bytes(2, "big") + tail)
+    assert world.engine.gauges().inflight == 0
 
 
 @VERSIONS

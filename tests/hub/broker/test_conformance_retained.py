@@ -202,7 +202,7 @@ def test_what_is_kept_comes_before_what_is_new(version: int, qos: int) -> None:
 @pytest.mark.parametrize("granted", [0, 1, 2])
 def test_many_come_through_a_small_window(version: int, granted: int) -> None:
     """[MQTT-3.3.1-6] All of them, each once, however little may be in flight or on its way at once."""
-    world = World(limits=Limits(inflight=2, send_buffer=1_000))
+    world = World(limits=Limits(inflight=2, send_buffer=1_000, queue_messages=5))
     other = world.connect("other")
     for number in range(200):
         other.publish(f"a/{number}", b"x" * 100, number % 3, retain=True)

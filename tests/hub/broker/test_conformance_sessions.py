@@ -150,6 +150,21 @@ def test_qos_0_waits_if_it_may(version: int) -> None:
 
 
 @VERSIONS
+def test_a_session_continues_with_the_rights_of_now(version: int) -> None:
+    """3.1.4: what its client may not subscribe to any more is no subscription any more."""
+    world = World()
+    client, other = world.stay("client", version=version), world.connect("other")
+    client.subscribe("a", "b", qos=1)
+    client.lose()
+    world.policy.denied.add(("subscribe", "a"))
+    client = world.stay("client", version=version)
+    assert client.connack.session_present
+    other.publish("a", b"x", 1)
+    other.publish("b", b"x", 1)
+    assert [one.topic for one in client.publishes] == ["b"]
+
+
+@VERSIONS
 def test_a_session_lasts_as_long_as_its_connection(version: int) -> None:
     """[MQTT-4.1.0-1, -2] [5: MQTT-4.1.0-1] Its expiry counts from the end of the connection, each time."""
     world = World(limits=Limits(session_expiry=100))

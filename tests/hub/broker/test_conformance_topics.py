@@ -11,7 +11,7 @@
 | 3.8.4-4 / 3.8.4-5 | test_many_filters_are_many_subscriptions |
 | 3.8.4-6 / 3.8.4-7, -8 | test_suback_has_one_code_for_each_filter |
 | 3.10.4-1 | test_filters_are_compared_letter_by_letter |
-| 3.10.4-2 | test_unsubscribing_ends_it |
+| 3.10.4-2 | test_unsubscribing_ends_it, test_a_subscription_counts_from_its_suback_to_its_unsuback |
 | 3.10.4-3 | test_unsubscribing_completes_what_is_in_flight |
 | 3.10.4-4, -5, -6 / 3.10.4-4, -5, -6, 3.11.3-1 | test_unsuback_always_comes |
 | 4.7.1-2, -3 / 4.7.1-1, -2 | test_what_a_filter_matches, test_a_filter_that_is_none_is_refused |
@@ -262,6 +262,32 @@ def test_overlapping_subscriptions(version: int, qos: int, order: tuple[int, ...
     client.unsubscribe(filters[order.index(2)])
     other.publish("a/b", b"2", qos)
     assert client.messages == [("a/b", b"1", qos, False), ("a/b", b"2", min(qos, 1), False)]
+
+
+@VERSIONS
+@pytest.mark.parametrize("topic_filter", ["a/b", "a/+", "a/#", "+/b", "#"])
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_subscription_counts_from_its_suback_to_its_unsuback(version: int, topic_filter: str, qos: int) -> None:
+    """[MQTT-3.8.4-1] [MQTT-3.10.4-2] Also for a topic that is in full use, and when its client goes and comes back."""
+    world = World()
+    other, steady = world.connect("other", version=version), world.connect("steady", version=version)
+    steady.subscribe("a/b", qos=qos)
+    client = world.stay("client", version=version)
+    expected = []
+    for number in range(8):
+        other.publish("a/b", b"%d" % number, qos)
+        if number in (1, 5):
+            client.subscribe(topic_filter, qos=qos)
+        elif number == 3:
+            client.unsubscribe(topic_filter)
+        elif number == 6:
+            expected += payloads(client)
+            client.lose()
+    client = world.stay("client", version=version)
+    other.publish("a/b", b"8", qos)
+    expected += payloads(client)
+    assert expected == [b"2", b"3", b"6"] + [b"7"] * (qos > 0) + [b"8"]
+    assert payloads(steady) == [b"%d" % number for number in range(9)]
 
 
 # UNSUBSCRIBE

@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from devices.mqtt.codec import encode
 from devices.mqtt.codes import Reason
-from devices.mqtt.packets import Connect, Disconnect, Publish, SubscribeFilter, Will
+from devices.mqtt.packets import Connect, Disconnect, Packet, Publish, SubscribeFilter, Will
 from devices.mqtt.properties import Properties, Property
 from hub.broker import HubBroker, Limits
 from tests.hub.broker.differential import USED, Got, Hold, PacketType, Side, Twin, differences, matches, settle
@@ -40,6 +41,24 @@ TOPICS: Final = ("a", "a/b", "a/b/c", "b", "b/c", "/a", "a/", "a//c")
 WILLS: Final = ("w/1", "w/2")
 FILTERS: Final = (*TOPICS, "#", "+", "+/+", "a/#", "a/+", "+/b", "a/+/c", "/+", "+/", "a//#", "+/b/#", "w/#", "w/1", "b/#")
 FOREVER: Final = 0xFFFF_FFFF
+BAD: Final = {
+    "wildcard in a topic": (b"\x30\5\0\3a/#", b"\x30\6\0\3a/#\0"),
+    "QoS 3": (b"\x36\6\0\1a\0\1x", b"\x36\7\0\1a\0\1\0x"),
+    "packet id 0": (b"\x32\6\0\1a\0\0x", b"\x32\7\0\1a\0\0\0x"),
+    "PUBREL with wrong flags": (b"\x60\2\0\1", b"\x60\2\0\1"),
+    "no filter": (b"\x82\2\0\1", b"\x82\3\0\1\0"),
+    "no filter to end": (b"\xa2\2\0\1", b"\xa2\3\0\1\0"),
+    "a subscription of QoS 3": (b"\x82\6\0\1\0\1a\3", b"\x82\7\0\1\0\0\1a\3"),
+    "type 0": (b"\0\0", b"\0\0"),
+    "a topic with U+0000": (b"\x30\5\0\3a\0b", b"\x30\6\0\3a\0b\0"),
+    "a topic that is not UTF-8": (b"\x30\5\0\3a\xffb", b"\x30\6\0\3a\xffb\0"),
+    "no topic": (b"\x30\2\0\0", b"\x30\3\0\0\0"),
+    "alias 0 or no topic": (b"\x30\2\0\0", b"\x30\7\0\1a\3\x23\0\0"),
+    "an alias that is not known": (b"\x30\2\0\0", b"\x30\6\0\0\3\x23\0\7"),
+    "a length of five bytes": (b"\x30\xff\xff\xff\xff\1", b"\x30\xff\xff\xff\xff\1"),
+    "a property twice": (b"\x36\6\0\1a\0\1x", b"\x30\x08\0\1a\4\1\1\1\1"),
+}
+"""What no client may send, in 3.1.1 and in 5."""
 NOT_TRIED: Final = {
     "will of a session taken over": (
         "[MQTT-3.1.2-8], [MQTT-3.1.4-3]",
@@ -70,6 +89,11 @@ NOT_TRIED: Final = {
         "Mosquitto takes a QoS 2 message when its PUBREL comes, we with its PUBLISH: of several retained ones sent at once on a"
         " topic another may be the last. Order is promised for each QoS alone.",
     ),
+    "a second CONNECT": (
+        "[MQTT-3.1.2-8]",
+        "Mosquitto forgets will and session of a client that sends CONNECT twice. With us it is an error like others.",
+    ),
+    "no local and shared": ("[MQTT-3.8.3-4]", "Mosquitto takes a shared subscription with No Local, which is an error."),
 }
 """What is known of Mosquitto and would make everything behind it differ."""
 TIME: Final = 3.5
@@ -94,8 +118,8 @@ class Pair:
         await self._mosquitto.start()
         self._broker = HubBroker(self._config, limits=self._limits)
         await self._broker.start()
-        ports = self._broker.ports["default"], self._mosquitto.port
-        self.twins = {name: Twin(name, *map(Side, ports)) for name in NAMES}
+        self._ports = self._broker.ports["default"], self._mosquitto.port
+        self.twins = {name: Twin(name, *map(Side, self._ports)) for name in NAMES}
 
     async def stop(self) -> None:
         for twin in self.twins.values():
@@ -149,7 +173,16 @@ class Pair:
         twin.hold = None
         await self.check("drop")
 
-    async def say(self, twin: Twin, packet: Any) -> None:
+    async def passing(self, packet: Connect) -> None:
+        """A client that is there for a moment."""
+        twin = Twin(packet.client_id, *map(Side, self._ports), version=packet.version)
+        await twin.both(lambda side: side.connect(packet))
+        if twin.connected:
+            await twin.both(Side.drop)
+        found = differences(twin, "connect", self._group)
+        assert not found, f"passing: {found}"
+
+    async def say(self, twin: Twin, packet: Packet | bytes) -> None:
         self._goes()
         await twin.both(lambda side: side.say(packet))
         twin.hold = None
@@ -375,7 +408,8 @@ class Machine(RuleBasedStateMachine):
         packet = Disconnect()
         if twin.version == 5:
             packet = Disconnect(Reason.DISCONNECT_WITH_WILL if with_will else Reason.SUCCESS)
-            if expiry is not None and twin.keeps:  # else a protocol error [MQTT-3.14.2-2]
+            # else a protocol error [MQTT-3.14.2-2]; NOT_TRIED, "delay of a session that ends"
+            if expiry is not None and twin.keeps and (expiry or not twin.delayed):
                 packet.properties[Property.SESSION_EXPIRY] = expiry
         if packet.reason is Reason.SUCCESS:
             twin.will = None
@@ -467,11 +501,30 @@ class PlainMachine(Machine):
                 self.run(self.pair.release(twin))
                 return
 
-    @precondition(lambda self: any(twin.connected and twin.keeps for twin in self.pair.twins.values()))
+    @precondition(Machine.connected)
+    @rule(name=CLIENT, what=st.sampled_from(sorted(BAD)))
+    def misbehave(self, name: str, what: str) -> None:
+        """Sends what no client may send: the connection ends, and the will is published."""
+        twin = self.live(name)
+        if twin is not None and not (twin.delayed and not twin.keeps):
+            self.run(self.pair.say(twin, BAD[what][twin.version == 5]))
+
+    @rule(version=st.sampled_from((4, 5)), clean=st.booleans())
+    def nameless(self, version: int, clean: bool) -> None:
+        """Connects without a client id."""
+        self.run(self.pair.passing(Connect("", version, clean)))
+
+    def persistent(self) -> Twin | None:
+        """One that goes on after an interruption, and takes what it gets before and after as one."""
+        twins = (twin for twin in self.pair.twins.values() if twin.connected and twin.keeps)
+        return next((twin for twin in twins if twin.hold is None and not twin.small), None)
+
+    @precondition(persistent)
     @rule(asked=messages(TOPICS), released=st.booleans())
     def interrupted(self, asked: dict[str, Any], released: bool) -> None:
         """A QoS 2 message whose publisher loses its connection in the middle, and goes on."""
-        twin = next(twin for twin in self.pair.twins.values() if twin.connected and twin.keeps)
+        twin = self.persistent()
+        assert twin is not None
         plain = {**asked, "qos": 2, "properties": {}}
         self.run(self.pair.interrupted(twin, self.message(twin, plain, {}), released))
 
