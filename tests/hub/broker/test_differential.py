@@ -6,6 +6,7 @@ HUB_LONG_TESTS=1 makes it look for as long as HUB_LONG_SECONDS says (600), at ra
 import asyncio
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,30 +17,22 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from devices.mqtt.codec import encode
-from devices.mqtt.codes import Reason
-from devices.mqtt.packets import Connect, Disconnect, Packet, Publish, SubscribeFilter, Will
+from devices.mqtt.codes import PacketType, Reason
+from devices.mqtt.packets import Connect, Disconnect, Publish, SubscribeFilter, Will
 from devices.mqtt.properties import Properties, Property
-from hub.broker import HubBroker, Limits
-from tests.hub.broker.differential import USED, Got, Hold, PacketType, Side, Twin, differences, matches, settle
-from tests.mosquitto import Mosquitto
+from tests.hub.broker.differential import Twin
+from tests.hub.broker.differential_pair import NAMES, WINDOW, Pair
 
 LONG: Final = bool(os.environ.get("HUB_LONG_TESTS"))
-WINDOW: Final = 4
-"""Messages in flight each way, at both."""
-CONFIG: Final = "\n".join(
-    (
-        f"max_inflight_messages {WINDOW}",
-        "allow_duplicate_messages true",  # one copy at the QoS of any of several subscriptions would break [MQTT-3.3.5-1]
-        "persistence false",
-        "sys_interval 0",
-        "set_tcp_nodelay true",
-    )
-)
-NAMES: Final = ("one", "two", "three")
-TOPICS: Final = ("a", "a/b", "a/b/c", "b", "b/c", "/a", "a/", "a//c")
+LONG_SECONDS: Final = float(os.environ.get("HUB_LONG_SECONDS", "600"))
+TOPICS: Final = ("a", "a/b", "a/b/c", "b", "/a", "a//c")
 WILLS: Final = ("w/1", "w/2")
-FILTERS: Final = (*TOPICS, "#", "+", "+/+", "a/#", "a/+", "+/b", "a/+/c", "/+", "+/", "a//#", "+/b/#", "w/#", "w/1", "b/#")
+# fmt: off
+FILTERS: Final = (
+    *TOPICS, *TOPICS, "#", "#", "+", "+/+", "a/#", "a/+", "+/b", "a/+/c", "/+", "+/", "a//#", "+/b/#", "b/#", "w/#", "w/1",
+)
+# fmt: on
+EXAMPLES: Final = 20
 FOREVER: Final = 0xFFFF_FFFF
 BAD: Final = {
     "wildcard in a topic": (b"\x30\5\0\3a/#", b"\x30\6\0\3a/#\0"),
@@ -59,205 +52,8 @@ BAD: Final = {
     "a property twice": (b"\x36\6\0\1a\0\1x", b"\x30\x08\0\1a\4\1\1\1\1"),
 }
 """What no client may send, in 3.1.1 and in 5."""
-NOT_TRIED: Final = {
-    "will of a session taken over": (
-        "[MQTT-3.1.2-8], [MQTT-3.1.4-3]",
-        "Mosquitto drops the will of a connection that is taken over by one that continues its session. We send it.",
-    ),
-    "delay beyond the session": (
-        "[MQTT-3.1.3-9]",
-        "Mosquitto forgets a will whose delay is longer than its session. We send it when the session ends.",
-    ),
-    "delay of a session that ends": (
-        "[MQTT-3.1.3-9]",
-        "Mosquitto forgets a will that waits when its client starts a new session. We send it: the old session has ended.",
-    ),
-    "too large at QoS 1": (
-        "[MQTT-3.1.2-25]",
-        "A message that is too large for a client holds its place in Mosquitto's window for ever. With us it does not.",
-    ),
-    "retained to shared": (
-        "4.8.2",
-        "Mosquitto sends retained messages to a shared subscription that is made. We do not.",
-    ),
-    "other options": (
-        "[MQTT-3.8.4-3]",
-        "A subscription made again keeps its No Local and Retain As Published in Mosquitto. With us the new ones count.",
-    ),
-    "QoS 2 at PUBREL": (
-        "4.6",
-        "Mosquitto takes a QoS 2 message when its PUBREL comes, we with its PUBLISH: of several retained ones sent at once on a"
-        " topic another may be the last. Order is promised for each QoS alone.",
-    ),
-    "a second CONNECT": (
-        "[MQTT-3.1.2-8]",
-        "Mosquitto forgets will and session of a client that sends CONNECT twice. With us it is an error like others.",
-    ),
-    "no local and shared": ("[MQTT-3.8.3-4]", "Mosquitto takes a shared subscription with No Local, which is an error."),
-}
-"""What is known of Mosquitto and would make everything behind it differ."""
 TIME: Final = 3.5
 """Seconds in which what takes 1 s has happened at Mosquitto, too, which looks once a second."""
-
-
-class Pair:
-    """Both brokers, their clients, and what was sent."""
-
-    def __init__(self, directory: Path) -> None:
-        self._mosquitto = Mosquitto(directory, config=CONFIG)
-        listeners = {"default": {"type": "tcp", "bind": "127.0.0.1:0"}}
-        plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
-        limits = Limits(inflight=WINDOW, receive_maximum=WINDOW, session_expiry=float("inf"), sys_interval=0)
-        self._config, self._limits = {"listeners": listeners, "plugins": plugins}, limits
-        self.twins: dict[str, Twin] = {}
-        self.qos: dict[bytes, int] = {}
-        self.shared = ""
-        self._count = 0
-
-    async def start(self) -> None:
-        await self._mosquitto.start()
-        self._broker = HubBroker(self._config, limits=self._limits)
-        await self._broker.start()
-        self._ports = self._broker.ports["default"], self._mosquitto.port
-        self.twins = {name: Twin(name, *map(Side, self._ports)) for name in NAMES}
-
-    async def stop(self) -> None:
-        for twin in self.twins.values():
-            if twin.connected:
-                await twin.both(Side.drop)
-        await self._broker.shutdown()
-        await self._mosquitto.stop()
-
-    def payload(self, qos: int, size: int = 0) -> bytes:
-        """The next one of its own."""
-        self._count += 1
-        payload = b"%d" % self._count
-        payload += b"." * (size - len(payload))
-        self.qos[payload] = qos
-        return payload
-
-    def _mark(self, *topics: str) -> None:
-        """Something may be sent on these topics."""
-        for twin in self.twins.values():
-            if twin.hold is not None and any(sum(matches(one, topic) for one in twin.filters) > 1 for topic in topics):
-                twin.copies = True
-
-    def _goes(self) -> None:
-        """A client goes, or comes: any will may be published."""
-        self._mark(*(twin.will.topic for twin in self.twins.values() if twin.will is not None))
-
-    async def connect(self, twin: Twin, packet: Connect) -> None:
-        if twin.delayed:
-            packet.clean = False  # see "delay of a session that ends" in NOT_TRIED
-        if twin.connected and twin.will is not None and twin.keeps and not packet.clean:
-            await self.drop(twin)  # see "will of a session taken over" in NOT_TRIED
-        self._goes()
-        present = await twin.both(lambda side: side.connect(packet))
-        twin.version, twin.will, twin.hold = packet.version, packet.will, None
-        twin.aliases.clear()
-        twin.small = Property.MAXIMUM_PACKET_SIZE in packet.properties
-        expiry = packet.properties.get(Property.SESSION_EXPIRY, 0)
-        twin.keeps = expiry > 0 if packet.version == 5 else not packet.clean
-        if not any(present):
-            twin.filters.clear()
-            if twin.copies:
-                twin.copies = False
-                for side in twin.sides:
-                    side.inbox.clear()
-                    side.repeats.clear()
-        await self.check("connect")
-
-    async def drop(self, twin: Twin) -> None:
-        self._goes()
-        await twin.both(Side.drop)
-        twin.hold = None
-        await self.check("drop")
-
-    async def passing(self, packet: Connect) -> None:
-        """A client that is there for a moment."""
-        twin = Twin(packet.client_id, *map(Side, self._ports), version=packet.version)
-        await twin.both(lambda side: side.connect(packet))
-        if twin.connected:
-            await twin.both(Side.drop)
-        found = differences(twin, "connect", self._group)
-        assert not found, f"passing: {found}"
-
-    async def say(self, twin: Twin, packet: Packet | bytes) -> None:
-        self._goes()
-        await twin.both(lambda side: side.say(packet))
-        twin.hold = None
-        await self.check("say")
-
-    async def subscribe(self, twin: Twin, filters: list[SubscribeFilter], identifier: int) -> None:
-        properties: Properties = {Property.SUBSCRIPTION_IDENTIFIER: [identifier]} if identifier else {}
-        await twin.both(lambda side: side.subscribe(filters, properties))
-        for one in filters:
-            twin.filters[one.filter] = one, identifier
-            if identifier and not one.qos:
-                twin.zero.add(identifier)
-        await self.check("subscribe")
-
-    async def unsubscribe(self, twin: Twin, filters: list[str]) -> None:
-        await twin.both(lambda side: side.unsubscribe(filters))
-        for one in filters:
-            twin.filters.pop(one, None)
-        await self.check("unsubscribe")
-
-    async def publish(self, twin: Twin, messages: list[Publish]) -> None:
-        known = dict(twin.aliases)
-        for one in messages:
-            alias = one.properties.get(Property.TOPIC_ALIAS, 0)
-            self._mark(one.topic or known[alias])
-            if alias and one.topic:
-                known[alias] = one.topic
-        twin.aliases = known
-        await twin.both(lambda side: side.publish(messages))
-        await self.check("publish")
-
-    async def hold(self, twin: Twin, hold: Hold) -> None:
-        twin.hold = hold
-        for side in twin.sides:
-            side.hold = hold
-
-    async def release(self, twin: Twin) -> None:
-        twin.hold = None
-        for side in twin.sides:
-            side.release()
-        await self.check("release")
-
-    async def interrupted(self, twin: Twin, message: Publish, released: bool) -> None:
-        self._goes()
-        self._mark(message.topic)
-        properties: Properties = {Property.SESSION_EXPIRY: FOREVER} if twin.version == 5 else {}
-        again = Connect(twin.client_id, twin.version, False, properties=properties)
-        await twin.both(lambda side: side.interrupted(message, again, released=released))
-        twin.will, twin.hold = None, None
-        twin.aliases.clear()
-        await self.check("connect")
-
-    async def check(self, step: str) -> None:
-        await settle(self.twins.values())
-        self._compare_shared(step)
-        found = {name: differences(twin, step, self._group) for name, twin in self.twins.items()}
-        assert not any(found.values()), f"{step}: " + "; ".join(f"{name}: {what}" for name, what in found.items() if what)
-
-    def _compare_shared(self, step: str) -> None:
-        """Compares what all members together got of shared topics."""
-        if not self.shared:
-            return
-        taken = []
-        for sides in zip(*(twin.sides for twin in self.twins.values()), strict=True):
-            inboxes = [side.inbox for side in sides]
-            taken.append(sorted((one.topic, one.payload, one.qos) for box in inboxes for one in box if self._is_shared(one)))
-            for box in inboxes:
-                box[:] = [one for one in box if not self._is_shared(one)]
-        assert taken[0] == taken[1], f"{step}, shared: ours {taken[0]}, Mosquitto {taken[1]}"
-
-    def _is_shared(self, got: Got) -> bool:
-        return got.topic.startswith(self.shared)
-
-    def _group(self, got: Got) -> Any:
-        return got.topic, self.qos.get(got.payload, 0)
 
 
 @st.composite
@@ -291,7 +87,8 @@ def connects(draw: st.DrawFn, name: str) -> dict[str, Any]:
             )
         )
     will = draw(
-        st.none() | st.tuples(st.sampled_from(WILLS), st.sampled_from((0, 1, 2)), st.booleans(), st.just(will_properties))
+        st.none()
+        | st.tuples(st.sampled_from(WILLS), st.sampled_from((0, 1, 2)), st.booleans(), st.just(will_properties))
     )
     return {"client_id": name, "version": version, "clean": draw(st.booleans()), "properties": chosen, "will": will}
 
@@ -377,7 +174,9 @@ class Machine(RuleBasedStateMachine):
             topic = ""
         elif alias:
             known[alias] = topic
-        return Publish(topic, self.pair.payload(asked["qos"], asked["size"]), asked["qos"], asked["retain"], properties=properties)
+        return Publish(
+            topic, self.pair.payload(asked["qos"], asked["size"]), asked["qos"], asked["retain"], properties=properties
+        )
 
     def connect_packet(self, asked: dict[str, Any]) -> Connect:
         raise NotImplementedError
@@ -386,7 +185,9 @@ class Machine(RuleBasedStateMachine):
     def begin(self, asked: tuple[dict[str, Any], ...], ours: st.DataObject) -> None:
         for one in asked:
             self.connect(one)
-            self.subscribe(one["client_id"], ours.draw(st.lists(subscriptions(self.filters), min_size=1, max_size=2)), 0)
+            self.subscribe(
+                one["client_id"], ours.draw(st.lists(subscriptions(self.filters), min_size=1, max_size=2)), 0
+            )
 
     @rule(asked=CLIENT.flatmap(connects))
     def connect(self, asked: dict[str, Any]) -> None:
@@ -519,7 +320,7 @@ class PlainMachine(Machine):
         twins = (twin for twin in self.pair.twins.values() if twin.connected and twin.keeps)
         return next((twin for twin in twins if twin.hold is None and not twin.small), None)
 
-    @precondition(persistent)
+    @precondition(lambda self: self.persistent() is not None)
     @rule(asked=messages(TOPICS), released=st.booleans())
     def interrupted(self, asked: dict[str, Any], released: bool) -> None:
         """A QoS 2 message whose publisher loses its connection in the middle, and goes on."""
@@ -555,6 +356,34 @@ class SharedMachine(Machine):
         return super().message(twin, {**asked, "retain": asked["retain"] and asked["topic"][0] != "s"}, known)
 
 
+class LongMachine(PlainMachine):
+    """With steps for which both brokers must see time pass: seconds, so in long runs alone."""
+
+    @precondition(Machine.connected)
+    @rule(name=CLIENT, asked=messages(TOPICS))
+    def publish_for_a_second(self, name: str, asked: dict[str, Any]) -> None:
+        """Whoever is away, and whoever subscribes later, does not get it."""
+        twin = self.live(name)
+        # what is held back in a window is on its way, and does not expire
+        if twin is None or twin.version != 5 or any(one.hold is not None for one in self.pair.twins.values()):
+            return
+        message = self.message(twin, {**asked, "properties": {Property.MESSAGE_EXPIRY: 1}}, {})
+        self.run(self.pair.publish(twin, [message]))
+        self.run(self.pair.wait(TIME))
+
+    @rule(asked=CLIENT.flatmap(connects), delay=st.sampled_from((0, 1)), expiry=st.sampled_from((1, 1_000)))
+    def be_away_for_a_second(self, asked: dict[str, Any], delay: int, expiry: int) -> None:
+        """Its will, or the end of its session, or both, come meanwhile."""
+        packet = self.connect_packet({**asked, "version": 5})
+        packet.properties[Property.SESSION_EXPIRY] = expiry
+        if packet.will is not None:
+            packet.will.properties[Property.WILL_DELAY] = delay
+        twin = self.pair.twins[packet.client_id]
+        self.run(self.pair.connect(twin, packet))
+        self.run(self.pair.drop(twin))
+        self.run(self.pair.wait(TIME))
+
+
 @pytest.fixture(scope="module")
 def runner() -> Iterator[asyncio.Runner]:
     with asyncio.Runner() as runner:
@@ -563,18 +392,77 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.mark.parametrize("machine", [PlainMachine, SharedMachine])
 def test_both_brokers_do_the_same(machine: type[Machine], runner: asyncio.Runner) -> None:
-    """Whatever clients do, they get the same from both, see `EXCEPTIONS`."""
-    machine.runner = runner
-    steps, examples = (60, 1_000_000) if LONG else (30, 20)
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            derandomize=not LONG,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            phases=(Phase.generate,) if os.environ.get("NOSHRINK") else (Phase.generate, Phase.shrink),
-        ),
+    """Whatever clients do, they get the same from both, see `EXCEPTIONS` and `NOT_TRIED`."""
+    search(machine, runner, examples=EXAMPLES, steps=30)
+
+
+@pytest.mark.skipif(not LONG, reason="takes minutes: HUB_LONG_TESTS=1")
+@pytest.mark.parametrize("machine", [PlainMachine, SharedMachine, LongMachine])
+def test_both_brokers_do_the_same_for_long(machine: type[Machine], runner: asyncio.Runner) -> None:
+    """The same at random, for a third of HUB_LONG_SECONDS each."""
+    end = time.monotonic() + LONG_SECONDS / 3
+    while time.monotonic() < end:
+        search(machine, runner, examples=10, steps=60)
+
+
+async def scene(pair: Pair) -> None:
+    """Messages, wills and sessions whose time passes while both brokers wait."""
+    one, two, three = pair.twins.values()
+    lasting: Properties = {Property.SESSION_EXPIRY: 1_000}
+    await pair.connect(one, Connect("one", 5, will=_will(pair, "w/1", delay=1), properties=lasting))
+    await pair.connect(two, Connect("two", 5))
+    await pair.connect(
+        three, Connect("three", 5, will=_will(pair, "w/2", delay=0), properties={Property.SESSION_EXPIRY: 1})
     )
+    await pair.subscribe(one, [SubscribeFilter("a/#", 2)], 0)
+    await pair.subscribe(two, [SubscribeFilter("w/#", 1)], 0)
+    await pair.subscribe(three, [SubscribeFilter("a/#", 1)], 0)
+    await pair.drop(one)
+    await pair.drop(three)
+    short: Properties = {Property.MESSAGE_EXPIRY: 1}
+    await pair.publish(two, [Publish("a/b", pair.payload(1), 1, True, properties=dict(short))])
+    await pair.publish(two, [Publish("a/b", pair.payload(2), 2)])
+    await pair.publish(two, [Publish("a/c", pair.payload(0), 0, True)])
+    before = len(two.ours.history)
+    await pair.wait(TIME)
+    assert [got.topic for got in two.ours.history[before:]] == [
+        "w/1"
+    ]  # and the same at Mosquitto, which `wait` has compared
+    before = len(one.ours.history)
+    await pair.connect(one, Connect("one", 5, False, properties=lasting))
+    assert [(got.topic, got.payload) for got in one.ours.history[before:]] == [("a/b", b"4")]
+    await pair.connect(three, Connect("three", 5, False))
+    await pair.subscribe(three, [SubscribeFilter("#", 1)], 0)
+
+
+def _will(pair: Pair, topic: str, *, delay: int) -> Will:
+    return Will(topic, pair.payload(1), 1, True, {Property.WILL_DELAY: delay, Property.MESSAGE_EXPIRY: 1_000})
+
+
+def test_time_passes_at_both(runner: asyncio.Runner, tmp_path: Path) -> None:
+    """What expires, and what is due after a second, does so at both."""
+
+    async def play() -> None:
+        pair = Pair(tmp_path)
+        await pair.start()
+        try:
+            await scene(pair)
+        finally:
+            await pair.stop()
+
+    runner.run(play())
+
+
+def search(machine: type[Machine], runner: asyncio.Runner, *, examples: int, steps: int) -> None:
+    """Runs a machine: in the suite always the same examples, in a long run others each time."""
+    machine.runner = runner
+    chosen = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        derandomize=not LONG,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink),
+    )
+    run_state_machine_as_test(machine, settings=chosen)

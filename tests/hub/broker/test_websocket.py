@@ -23,8 +23,7 @@ from websockets.typing import Origin, Subprotocol
 
 from hub.broker import websocket
 from hub.broker.websocket import HEAD_BYTES, WebSocketProtocol, WebSocketSettings, binary_frame
-from hub.broker.wire import HIGH_WATER, LOW_WATER
-from hub.broker.wire import Wire
+from hub.broker.wire import HIGH_WATER, LOW_WATER, Wire
 
 GUARD = 10.0
 """Seconds after which a test that waits has failed."""
