@@ -98,6 +98,11 @@ class _Connection(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.write_eof()
 
+    def abort(self) -> None:
+        """Ends it at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def answer(self, kind: type[Packet], packet_id: int = 0) -> Awaitable[Any]:
         """To wait for: the next packet of a kind; None: the connection ended first."""
         future = self.waiting[kind, packet_id] = asyncio.get_running_loop().create_future()
@@ -258,6 +263,12 @@ class Side:
         """Goes without a word."""
         self.live.finish()
         await self.over()
+
+    def abort(self) -> None:
+        """Ends the connection, if there is one, and waits for nothing."""
+        if self.connection is not None:
+            self.connection.abort()
+            self.connection = None
 
     async def say(self, packet: Packet | bytes) -> None:
         """Sends a packet, or bytes, after which the broker ends the connection."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from devices.mqtt.packets import Connect, Packet, Publish, SubscribeFilter
 from devices.mqtt.properties import Properties, Property
@@ -16,6 +16,7 @@ __all__ = ["NAMES", "WINDOW", "Pair"]
 NAMES: Final = ("one", "two", "three")
 WINDOW: Final = 4
 """Messages in flight each way, at both."""
+ATTEMPTS: Final = 5
 CONFIG: Final = "\n".join(
     (
         f"max_inflight_messages {WINDOW}",
@@ -41,8 +42,10 @@ def matches(topic_filter: str, topic: str) -> bool:
 class Pair:
     """Both brokers, their clients, and what was sent."""
 
+    _ending: ClassVar[set[asyncio.Task[None]]] = set()
+
     def __init__(self, directory: Path) -> None:
-        self._mosquitto = Mosquitto(directory, config=CONFIG)
+        self._directory = directory
         listeners = {"default": {"type": "tcp", "bind": "127.0.0.1:0"}}
         plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
         limits = Limits(inflight=WINDOW, receive_maximum=WINDOW, session_expiry=float("inf"), sys_interval=0)
@@ -53,22 +56,52 @@ class Pair:
         self._count = 0
 
     async def start(self) -> None:
-        await self._mosquitto.start()
+        """Starts both. Skips the test where no Mosquitto is installed."""
         self._broker = HubBroker(self._config, limits=self._limits)
         await self._broker.start()
+        try:
+            self._mosquitto = await self._other()
+        except BaseException:
+            await self._broker.shutdown()
+            raise
         self._ports = self._broker.ports["default"], self._mosquitto.port
         self.twins = {name: self._twin(name) for name in NAMES}
+
+    async def _other(self) -> Mosquitto:
+        """A running Mosquitto: between thousands of starts another process, or its second listener, may take its port."""
+        for _ in range(ATTEMPTS):
+            server = Mosquitto(self._directory, config=CONFIG)
+            try:
+                await server.start()
+            except RuntimeError:
+                continue
+            probe = Side(server.port)
+            await probe.connect(Connect("probe"))
+            if probe.connection is not None:
+                await probe.drop()
+                return server
+            await server.stop()
+        raise RuntimeError(f"Mosquitto did not start in {ATTEMPTS} attempts")
 
     def _twin(self, name: str) -> Twin:
         ours, theirs = self._ports
         return Twin(name, Side(ours), Side(theirs))
 
     async def stop(self) -> None:
+        """Ends both, whatever became of the clients."""
         for twin in self.twins.values():
-            if twin.connected:
-                await twin.both(Side.drop)
+            for side in twin.sides:
+                side.abort()
         await self._broker.shutdown()
-        await self._mosquitto.stop()
+        # it takes its time, and the next pair need not wait for it
+        task = asyncio.ensure_future(self._mosquitto.stop())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    @classmethod
+    async def ended(cls) -> None:
+        """Waits for all processes to end."""
+        await asyncio.gather(*cls._ending)
 
     def payload(self, qos: int, size: int = 0) -> bytes:
         """The next one of its own."""
@@ -98,6 +131,7 @@ class Pair:
         twin.version, twin.will, twin.hold = packet.version, packet.will, None
         twin.aliases.clear()
         twin.small = Property.MAXIMUM_PACKET_SIZE in packet.properties
+        twin.window = packet.properties.get(Property.RECEIVE_MAXIMUM, 0) if packet.version == 5 else WINDOW
         expiry = packet.properties.get(Property.SESSION_EXPIRY, 0)
         twin.keeps = expiry > 0 if packet.version == 5 else not packet.clean
         if not any(present):
@@ -179,7 +213,7 @@ class Pair:
         properties: Properties = {Property.SESSION_EXPIRY: 0xFFFF_FFFF} if twin.version == 5 else {}
         again = Connect(twin.client_id, twin.version, False, properties=properties)
         await twin.both(lambda side: side.interrupted(message, again, released=released))
-        twin.will, twin.hold = None, None
+        twin.will, twin.hold, twin.window = None, None, 0
         twin.aliases.clear()
         await self.check("connect")
 
