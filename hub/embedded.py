@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, Self
 from devices import topics
 from hub.auth import Tokens
 from hub.broker import Access, HubBroker, Limits
+from hub.broker.engine import Watcher
 from hub.broker.message import Message
 from hub.broker.storage import Synchronous
 from hub.dispatch import Dispatch, Subscription
@@ -54,6 +55,7 @@ class EmbeddedLink:
         limits: what clients may cost.
         storage: a directory for sessions and retained messages; None: they end with the process.
         synchronous: how far each commit goes, see `hub.broker.storage`.
+        watchers: hear of clients that come, go (and why), subscribe and unsubscribe.
     """
 
     connected = False
@@ -71,10 +73,12 @@ class EmbeddedLink:
         limits: Limits | None = None,
         storage: Path | None = None,
         synchronous: Synchronous = "normal",
+        watchers: tuple[Watcher, ...] = (),
     ) -> None:
         self.host, self.mqtt_port, self.mqtt_ws_port = host, mqtt_port, mqtt_ws_port
         self.mqtts_port: int | None = None
         self._tls, self._limits, self._storage, self._synchronous = tls, limits or Limits(), storage, synchronous
+        self._watchers = watchers
         self._access = Access(tokens, anonymous=anonymous)
         self._dispatch = Dispatch()
         # one queue: a subscription sees the retained messages of every publish before it, and all after it live
@@ -131,6 +135,7 @@ class EmbeddedLink:
             storage=self._storage / STORAGE if self._storage is not None else None,
             synchronous=self._synchronous,
             keeps=_outlives_the_node,
+            watchers=self._watchers,
         )
         await broker.start()
         self._broker, self.connected = broker, True

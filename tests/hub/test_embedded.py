@@ -9,9 +9,11 @@ from websockets.typing import Subprotocol
 
 from hub.auth import Tokens
 from hub.broker import Limits
+from hub.broker.connection import Connection
+from hub.broker.session import Session, Subscription
 from hub.embedded import EmbeddedLink
 from hub.link import ListenError
-from tests.hub.client import connect_packet, eventually, publish_packet
+from tests.hub.client import Client, connect_packet, eventually, publish_packet
 from tests.hub.conftest import CMD, OFFLINE, SECRET, STATUS, WILL, Broker, subscribed
 from tests.mosquitto import free_port
 
@@ -98,6 +100,46 @@ async def test_a_connection_without_connect_ends() -> None:
         with contextlib.suppress(ConnectionResetError):
             assert await asyncio.wait_for(reader.read(), 5) == b""
         writer.close()
+
+
+class Heard:
+    """A watcher that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, ...]] = []
+
+    def connected(self, session: Session, connection: Connection) -> None:
+        self.events.append(("connected", session.client_id))
+
+    def disconnected(self, session: Session, why: str) -> None:
+        self.events.append(("disconnected", session.client_id, why))
+
+    def subscribed(self, session: Session, subscription: Subscription) -> None:
+        self.events.append(("subscribed", session.client_id, subscription.topic_filter))
+
+    def unsubscribed(self, session: Session, topic_filter: str) -> None:
+        self.events.append(("unsubscribed", session.client_id, topic_filter))
+
+
+async def test_watchers_hear_who_comes_and_goes_and_why() -> None:
+    """Each client, its subscriptions, and how it ended."""
+    heard = Heard()
+    async with EmbeddedLink(
+        tokens=Tokens(SECRET), mqtt_port=0, mqtt_ws_port=0, anonymous=True, watchers=(heard,)
+    ) as link:
+        one = await Client.connect(link.mqtt_port, connect_packet("one"))
+        await one.subscribe(CMD)
+        await one.disconnect()
+        two = await Client.connect(link.mqtt_port, connect_packet("two"))
+        await two.abort()
+        await eventually(lambda: len(heard.events) == 5)
+    assert heard.events == [
+        ("connected", "one"),
+        ("subscribed", "one", CMD),
+        ("disconnected", "one", "said goodbye"),
+        ("connected", "two"),
+        ("disconnected", "two", "connection lost"),
+    ]
 
 
 async def test_websocket_clients_are_served() -> None:
