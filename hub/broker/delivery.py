@@ -303,7 +303,8 @@ class Deliveries:
         if delivery is None or connection is None:
             return
         if delivery.released:
-            connection.write(encode(Ack(PacketType.PUBREL, packet_id), connection.version))
+            # its PUBREC may not be stored yet: a PUBREL before that would repeat the message after a crash
+            connection.promise(encode(Ack(PacketType.PUBREL, packet_id), connection.version))
         else:
             self._send(session, delivery, dup=True)
 

@@ -920,3 +920,21 @@ def test_a_goodbye_of_the_broker_is_no_goodbye_of_the_client(disk: Disk) -> None
     disk.close()
     world = disk.start()
     assert world.stay("x", version=5).connack.session_present
+
+
+def test_a_pubrel_that_is_sent_again_waits_for_its_pubrec_too(disk: Disk) -> None:
+    """[MQTT-4.3.3-8] Who returns before the commit of its PUBREC gets PUBREL after it: a crash must not repeat the message."""
+    world = disk.start()
+    client = world.connect("x", clean=False, acknowledge=False)
+    client.subscribe("t", qos=2)
+    world.connect("y").publish("t", b"1", 2)
+    packet_id = client.publishes[0].packet_id
+    assert packet_id is not None
+    world.hold_commits = True
+    client.packet(Ack(PacketType.PUBREC, packet_id))
+    client.lose()
+    back = world.connect("x", clean=False, acknowledge=False)
+    assert not back.count(Ack)
+    world.hold_commits = False
+    world.settle()
+    assert back.last(Ack) == Ack(PacketType.PUBREL, packet_id)
