@@ -30,7 +30,8 @@ class Twin:
         small: it does not take large packets.
         window: messages in flight that it takes at most; 0: it did not say.
         filters: its subscriptions, with their identifiers.
-        zero: identifiers of its subscriptions of QoS 0.
+        zero: identifiers that its subscriptions of QoS 0 have had.
+        zero_kept: one of those had Retain As Published.
         will: what is published if it goes without a word.
         copies: since it holds answers back, Mosquitto may have sent it one message more than once.
     """
@@ -44,6 +45,7 @@ class Twin:
     window: int = 0
     filters: dict[str, tuple[SubscribeFilter, int]] = field(default_factory=dict)
     zero: set[int] = field(default_factory=set)
+    zero_kept: bool = False
     will: Will | None = None
     hold: Hold = None
     copies: bool = False
@@ -118,7 +120,7 @@ def merged(messages: list[Got]) -> list[Got]:
     return list(found.values())
 
 
-def _late_identifiers(case: Case, ours: list[Got], theirs: list[Got]) -> list[Got]:
+def _late_copy(case: Case, ours: list[Got], theirs: list[Got]) -> list[Got]:
     if case.step != "connect" and not case.merged:
         return theirs
     wanted = {(one.topic, one.payload, one.again): one for one in ours}
@@ -129,6 +131,8 @@ def _late_identifiers(case: Case, ours: list[Got], theirs: list[Got]) -> list[Go
             mine, found = Counter(other.identifiers), Counter(one.identifiers)
             if found <= mine and set(mine - found) <= case.twin.zero:
                 one = replace(one, identifiers=other.identifiers)
+            if other.retain and case.twin.zero_kept:
+                one = replace(one, retain=True)
         result.append(one)
     return result
 
@@ -179,11 +183,11 @@ EXCEPTIONS: Final[dict[str, Allowed]] = {
             _one_copy,
         ),
         Allowed(
-            "late identifiers",
+            "late copy",
             "3.3.4",
-            "Of those copies Mosquitto does not queue the ones of QoS 0; our one copy names those subscriptions, too.",
+            "Of those copies Mosquitto does not queue the ones of QoS 0; our one copy has their identifiers and RETAIN, too.",
             "messages",
-            _late_identifiers,
+            _late_copy,
         ),
         Allowed(
             "expiry",

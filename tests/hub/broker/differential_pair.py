@@ -169,7 +169,8 @@ class Pair:
         await twin.both(lambda side: side.subscribe(filters, properties))
         for one in filters:
             twin.filters[one.filter] = one, identifier
-            if identifier and not one.qos:
+            if not one.qos:
+                twin.zero_kept = twin.zero_kept or one.retain_as_published
                 twin.zero.add(identifier)
         await self.check("subscribe")
 

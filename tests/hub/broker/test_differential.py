@@ -450,7 +450,7 @@ def test_both_brokers_do_the_same_for_long(machine: type[Machine], runner: async
     """The same at random, for a third of HUB_LONG_SECONDS each."""
     end = time.monotonic() + LONG_SECONDS / 3
     while time.monotonic() < end:
-        search(machine, runner, examples=10, steps=60)
+        search(machine, runner, examples=10, steps=20 if machine is LongMachine else 60)
 
 
 async def waiting(pair: Pair) -> None:
