@@ -1,0 +1,1 @@
+"""What outlives a hub beside MQTT's own: accounts, sessions, stations, commands, audit, in a database."""

@@ -1,0 +1,78 @@
+"""The database: made at start, one schema in code and migrations, errors that name it."""
+
+import asyncio
+import stat
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+from hub.store.database import Database, StoreError, file_url
+from hub.store.tables import Base
+from tests.databases import Postgres, postgres  # noqa: F401  # a fixture
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return file_url(tmp_path / "hub.sqlite")
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_database()
+
+
+async def test_migrations_make_the_tables(url: str) -> None:
+    """What the migrations make is what the code expects; a second start changes nothing."""
+
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
+
+    async with Database(url):
+        pass
+    async with Database(url) as database, database.session() as session:
+        assert await (await session.connection()).run_sync(differences) == []
+
+
+async def test_two_hubs_start_at_once(url: str) -> None:
+    databases = [Database(url) for _ in range(4)]
+    await asyncio.gather(*(database.start() for database in databases))
+    for database in databases:
+        await database.stop()
+
+
+async def test_written_by_a_newer_hub(url: str) -> None:
+    async with Database(url) as database, database.session() as session:
+        await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreError, match="newer hub"):
+        await Database(url).start()
+
+
+async def test_the_file_is_private(tmp_path: Path) -> None:
+    path = tmp_path / "hub.sqlite"
+    async with Database(file_url(path)):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://hub:open-sesame@127.0.0.1:1/hub",
+        "oracle://hub:open-sesame@127.0.0.1/hub",
+        "nothing://hub:open-sesame@x",
+        "sqlite:////nowhere/at/all/hub.sqlite",
+        "://",
+    ],
+)
+async def test_what_cannot_be_used(url: str) -> None:
+    """An error that says so, without the password."""
+    with pytest.raises(StoreError) as caught:
+        await Database(url).start()
+    assert "open-sesame" not in str(caught.value)
+
+
+async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "hub.sqlite"
+    path.write_bytes(b"not a database at all, but long enough" * 100)
+    with pytest.raises(StoreError, match=r"hub\.sqlite: the database cannot be used"):
+        await Database(file_url(path)).start()
