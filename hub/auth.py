@@ -2,8 +2,10 @@
 
 AuthError
   TokenRefused    a token that is missing, expired, forged, or lacks a claim
+    KeyUnknown    a token whose key is not known yet: the issuer may have published it since
 """
 
+import contextlib
 import secrets
 import time
 import warnings
@@ -15,6 +17,7 @@ from urllib.parse import quote
 import jwt
 
 from devices.topics import is_station_id
+from hub.keys import ASYMMETRIC, Keys, PublicKey
 
 __all__ = [
     "ANONYMOUS",
@@ -23,11 +26,13 @@ __all__ = [
     "ROLES",
     "AuthError",
     "Identity",
+    "KeyUnknown",
     "Role",
     "TokenRefused",
     "Tokens",
     "is_user_id",
     "new_secret",
+    "station_key",
     "user_key",
 ]
 
@@ -35,12 +40,14 @@ Role = Literal["station", "viewer", "operator", "admin", "service"]
 ROLES: Final[tuple[Role, ...]] = ("viewer", "operator", "admin")
 """The roles of people, each with all the rights of those before it."""
 
-ALGORITHMS: Final = ("HS256",)
+HMAC: Final = "HS256"
 CLOCK_TOLERANCE: Final = 30.0
 """Seconds by which clocks may differ (contract.md section 1)."""
 DAY: Final = 86_400.0
 VERIFIED: Final = 20_000
 """Tokens whose signature is remembered."""
+MAX_TOKEN: Final = 16_384
+"""Characters of a token; a longer one is not looked at."""
 
 # a short secret is refused or warned of once, at start (`hub.config`); not at every token
 warnings.filterwarnings("ignore", message=".*HMAC key.*")
@@ -54,6 +61,10 @@ class TokenRefused(AuthError):
     """A token does not prove anything; `str()` is the contract's text after `UNAUTHORIZED: `."""
 
 
+class KeyUnknown(TokenRefused):
+    """No key in force can tell; after `hub.jwks.Jwks.refresh` the token may be tried once more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """Who is on the other end of a connection.
@@ -62,6 +73,7 @@ class Identity:
         type: "guest", "registered", "station", "service" or "anonymous".
         role: what it may do; "station" has the rights of `station_id` alone.
         issued_at, expires_at: seconds since 1970.
+        issuer_is_us: the token is signed with the hub's own secret.
         claims: the token as it came, for GET /auth/profile.
     """
 
@@ -73,6 +85,7 @@ class Identity:
     station_id: str | None = None
     issued_at: float = 0.0
     expires_at: float = float("inf")
+    issuer_is_us: bool = False
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def has(self, role: Role) -> bool:
@@ -93,26 +106,45 @@ def new_secret() -> str:
     return secrets.token_urlsafe(32)
 
 
+def station_key(station_id: str) -> str:
+    """The user id of a station."""
+    return f"station:{station_id}"
+
+
 def user_key(user_id: str) -> str:
     """A user id as one topic level."""
     return quote(user_id, safe="@|:")
 
 
 class Tokens:
-    """Makes and checks tokens signed with one HS256 secret.
+    """Makes tokens signed with one HS256 secret; checks those, and tokens that others signed with a key of `keys`.
 
     Args:
-        secret: the key; never logged.
+        secret: the HS256 key; never logged.
+        keys: public keys of who issues tokens elsewhere.
+        issuer, audience: the `iss` and `aud` that every token must have, whoever signed it.
         open_registration: guests and accounts are operators (contract.md section 5).
         clock: seconds since 1970.
     """
 
-    def __init__(self, secret: str, *, open_registration: bool = False, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        secret: str,
+        *,
+        keys: Keys | None = None,
+        issuer: str | None = None,
+        audience: str | None = None,
+        open_registration: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._secret = secret
+        self._keys = keys if keys is not None else Keys()
+        self._issuer, self._audience = issuer, audience
         self._open = open_registration
         self._clock = clock
         # a storm of reconnects shows the same tokens again: what costs is the signature, and it does not change
         self._verified: dict[str, Identity] = {}
+        self._version = self._keys.version
 
     def mint_user(
         self,
@@ -122,30 +154,49 @@ class Tokens:
         type: Literal["guest", "registered"] = "registered",
         nickname: str = "",
         lifetime: float = 7 * DAY,
+        session_id: str | None = None,
+        issued_at: float | None = None,
+        after: float = 0.0,
     ) -> str:
-        """A token of a person, with a session of its own. `role` None leaves the role to the hub; lifetime in seconds."""
-        claims = {"userId": user_id, "type": type, "nickname": nickname or user_id, "sessionId": secrets.token_hex(16)}
-        return self._sign(claims | ({"role": role} if role else {}), lifetime)
+        """A token of a person.
+
+        Args:
+            role: None leaves the role to the hub.
+            lifetime: seconds.
+            session_id: the session that goes on with this token; None begins a new one.
+            issued_at: its `iat`, seconds since 1970, for a session that goes on; None: now.
+            after: the `iat` of the user's session so far: this token's is later, whatever the clocks say.
+        """
+        claims = {"userId": user_id, "type": type, "nickname": nickname or user_id}
+        claims["sessionId"] = secrets.token_hex(16) if session_id is None else session_id
+        issued_at = max(self._clock(), after + 0.001) if issued_at is None else issued_at
+        return self._sign(claims | ({"role": role} if role else {}), lifetime, issued_at)
 
     def mint_station(self, station_id: str, *, lifetime: float = 7 * DAY) -> str:
         """A token of a station; lifetime in seconds. Raises AuthError for what cannot be a station id."""
         if not is_station_id(station_id):
             raise AuthError("a station id is 1 to 64 of A-Z a-z 0-9 . _ -")
-        return self._sign({"type": "station", "stationId": station_id}, lifetime)
+        return self._sign({"type": "station", "stationId": station_id}, lifetime, self._clock())
 
-    def _sign(self, claims: dict[str, Any], lifetime: float) -> str:
+    def _sign(self, claims: dict[str, Any], lifetime: float, issued_at: float) -> str:
         # iat in milliseconds: of two logins in one second, the second still counts as the newer
-        now = round(self._clock(), 3)
-        return jwt.encode(claims | {"iat": now, "exp": int(now + lifetime)}, self._secret, algorithm="HS256")
+        claims |= {"iat": round(issued_at, 3), "exp": int(self._clock() + lifetime)}
+        claims |= {"iss": self._issuer} if self._issuer is not None else {}
+        claims |= {"aud": self._audience} if self._audience is not None else {}
+        return jwt.encode(claims, self._secret, algorithm=HMAC)
 
     def verify(self, token: str | None) -> Identity:
         """The identity that a token proves.
 
         Raises:
             TokenRefused: "Unauthorized" for none, a bad or expired one; "invalid userId or sessionId" for lacking claims.
+            KeyUnknown: "Unauthorized" likewise, so far.
         """
         if not token:
             raise TokenRefused("Unauthorized")
+        if self._version != self._keys.version:
+            self._version = self._keys.version
+            self._verified.clear()
         identity = self._verified.get(token)
         if identity is None or identity.expires_at <= self._clock() - CLOCK_TOLERANCE:
             identity = self._verify(token)
@@ -156,25 +207,40 @@ class Tokens:
 
     def _verify(self, token: str) -> Identity:
         try:
-            claims = jwt.decode(
-                token,
-                self._secret,
-                algorithms=list(ALGORITHMS),
-                options={
-                    "require": ["exp"],
-                    "verify_exp": False,
-                    "verify_iat": False,
-                    "verify_nbf": False,
-                    "verify_aud": False,
-                    "verify_sub": False,
-                    "verify_jti": False,
-                },
-            )
+            if len(token) > MAX_TOKEN:
+                raise jwt.InvalidTokenError
+            header = jwt.get_unverified_header(token) if self._keys else {"alg": HMAC}
+            if header.get("alg") not in ASYMMETRIC:
+                return self._identity(self._decode(token, self._secret, HMAC), ours=True)
+            for key in self._keys.candidates(header["alg"], header.get("kid")):
+                with contextlib.suppress(jwt.InvalidSignatureError):
+                    return self._identity(self._decode(token, key.public, key.algorithm), ours=False)
         except (jwt.InvalidTokenError, ValueError, RecursionError):
             raise TokenRefused("Unauthorized") from None
-        return self._identity(claims)
+        raise (KeyUnknown if self._keys.may_come(header.get("kid")) else TokenRefused)("Unauthorized")
 
-    def _identity(self, claims: dict[str, Any]) -> Identity:
+    def _decode(self, token: str, key: PublicKey | str, algorithm: str) -> dict[str, Any]:
+        """The claims of a token signed with that key. Raises InvalidTokenError, ValueError."""
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key,
+            algorithms=[algorithm],
+            issuer=self._issuer,
+            audience=self._audience,
+            options={
+                "require": ["exp"],
+                "verify_exp": False,
+                "verify_iat": False,
+                "verify_nbf": False,
+                "verify_iss": self._issuer is not None,
+                "verify_aud": self._audience is not None,
+                "verify_sub": False,
+                "verify_jti": False,
+            },
+        )
+        return claims
+
+    def _identity(self, claims: dict[str, Any], *, ours: bool) -> Identity:
         # times are checked here, against the injected clock
         issued, expires = _number(claims.get("iat", 0)), _number(claims["exp"])
         earliest, now = _number(claims.get("nbf", 0)), self._clock()
@@ -184,7 +250,7 @@ class Tokens:
         if kind == "station":
             if not isinstance(station_id, str) or not is_station_id(station_id):
                 raise TokenRefused("invalid userId or sessionId")
-            user_id = f"station:{station_id}"
+            user_id = station_key(station_id)
         elif isinstance(user_id, int) and not isinstance(user_id, bool):
             user_id = str(user_id)
         session_id, nickname = claims.get("sessionId", "" if kind == "station" else None), claims.get("nickname")
@@ -203,6 +269,7 @@ class Tokens:
             station_id=station_id if kind == "station" else None,
             issued_at=issued,
             expires_at=expires,
+            issuer_is_us=ours,
             claims=claims,
         )
 

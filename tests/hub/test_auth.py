@@ -147,3 +147,26 @@ def test_no_secret_in_a_repr(tokens: Tokens) -> None:
 def test_user_key() -> None:
     """Any user id is one topic level."""
     assert user_key("auth0|a/b+#") == "auth0|a%2Fb%2B%23"
+
+
+def test_a_session_that_goes_on(tokens: Tokens, clock: FakeClock) -> None:
+    """A new token of the same session, no newer than the session itself; it lives from now on."""
+    first = tokens.verify(tokens.mint_user("u1", lifetime=60))
+    clock.forward(50)
+    token = tokens.mint_user("u1", session_id=first.session_id, issued_at=first.issued_at, lifetime=60)
+    again = tokens.verify(token)
+    assert (again.session_id, again.issued_at) == (first.session_id, first.issued_at)
+    assert again.expires_at == first.expires_at + 50
+    assert again.issuer_is_us
+
+
+def test_a_newer_login(tokens: Tokens, clock: FakeClock) -> None:
+    """It is newer than the session so far even where that came from a clock ahead of ours."""
+    ahead = clock.wall / 1000 + 20
+    assert tokens.verify(tokens.mint_user("u1", after=ahead)).issued_at == round(ahead + 0.001, 3)
+    assert tokens.verify(tokens.mint_user("u1", after=ahead - 60)).issued_at == clock.wall / 1000
+
+
+def test_huge_token(tokens: Tokens) -> None:
+    """One that is too long to be one is not looked at, however good."""
+    assert refusal(tokens, tokens.mint_user("u1", nickname="x" * 20_000)) == "Unauthorized"
