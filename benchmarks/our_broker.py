@@ -12,6 +12,7 @@ from typing import Any
 import uvloop
 
 from hub.auth import Tokens
+from hub.authentication import Authenticator
 from hub.broker import Access, HubBroker
 from hub.quiet import quieten
 
@@ -21,7 +22,7 @@ __all__ = ["main"]
 def _plugins(options: argparse.Namespace) -> dict[str, Any]:
     if options.no_auth:
         return {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
-    access = {"access": Access(Tokens(options.secret))}
+    access = {"access": Access(Authenticator(Tokens(options.secret)))}
     return {"hub.broker.access.TokenAuth": access, "hub.broker.access.TopicAccess": access}
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "Offline",
     "PeerPush",
     "Record",
+    "RevokedRecord",
     "RoomAction",
     "RoomRecord",
     "Signal",
@@ -275,6 +276,16 @@ class UserRecord(Message):
 
     session_id: Text
     issued_at: float = 0.0
+
+
+class RevokedRecord(Message):
+    """`live/revoked/{sid}`, retained: what a station was given before `valid_from` (seconds since 1970) is no good any more.
+
+    `deleted`: the station itself is gone.
+    """
+
+    valid_from: Annotated[float, Field(ge=0)]
+    deleted: bool = False
 
 
 class NodeRecord(Message):

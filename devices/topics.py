@@ -19,6 +19,7 @@ __all__ = [
     "ALL_SYS",
     "LIVE_MEMBER",
     "LIVE_NODE",
+    "LIVE_REVOKED",
     "LIVE_ROOM",
     "LIVE_SOCKET",
     "LIVE_STATION",
@@ -126,6 +127,7 @@ LIVE_ROOM = Topic("live/rooms/{rid}")
 LIVE_MEMBER = Topic("live/rooms/{rid}/{pid}")
 LIVE_SOCKET = Topic("live/sockets/{sid}/{pid}")
 LIVE_USER = Topic("live/users/{uid}")
+LIVE_REVOKED = Topic("live/revoked/{sid}")
 LIVE_NODE = Topic("live/nodes/{nid}")
 PEER = Topic("peers/{nid}/{pid}")
 
@@ -151,6 +153,7 @@ TOPICS: Final = (
     LIVE_MEMBER,
     LIVE_SOCKET,
     LIVE_USER,
+    LIVE_REVOKED,
     LIVE_NODE,
     PEER,
 )

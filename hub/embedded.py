@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from devices import topics
-from hub.auth import Tokens
+from hub.authentication import Authenticator
 from hub.broker import Access, HubBroker, Limits
 from hub.broker.engine import Watcher
 from hub.broker.message import Message
@@ -47,7 +48,7 @@ class EmbeddedLink:
     """The broker in this process.
 
     Args:
-        tokens: proves who a client is.
+        authenticator: knows who a client is.
         host: the address to listen on.
         mqtt_port, mqtt_ws_port: 0 takes a free one; once started, the attributes are the real ones.
         tls: one more port, with TLS; `mqtts_port` is the real one.
@@ -64,7 +65,7 @@ class EmbeddedLink:
     def __init__(
         self,
         *,
-        tokens: Tokens,
+        authenticator: Authenticator,
         host: str = "127.0.0.1",
         mqtt_port: int = 1883,
         mqtt_ws_port: int = 8083,
@@ -79,7 +80,7 @@ class EmbeddedLink:
         self.mqtts_port: int | None = None
         self._tls, self._limits, self._storage, self._synchronous = tls, limits or Limits(), storage, synchronous
         self._watchers = watchers
-        self._access = Access(tokens, anonymous=anonymous)
+        self._access = Access(authenticator, anonymous=anonymous)
         self._dispatch = Dispatch()
         # one queue: a subscription sees the retained messages of every publish before it, and all after it live
         self._work: deque[Message | Subscription] = deque()
@@ -166,6 +167,11 @@ class EmbeddedLink:
         """As `Link.subscribe`. Raises ValueError for what is no topic filter."""
         self._work.append(self._dispatch.subscription(topic_filter, on_message))
         self._wake()
+
+    def cut(self, owner: str, refused: Callable[[Any], bool], *, end: bool) -> None:
+        """As `Link.cut`."""
+        if self._broker is not None:
+            self._broker.engine.cut(owner, refused, end=end)
 
     def watch_connection(self, on_connected: OnConnected) -> None:
         """As `Link.watch_connection`."""

@@ -19,6 +19,7 @@ from devices.messages import (
     NodeRecord,
     Offline,
     PeerPush,
+    RevokedRecord,
     RoomAction,
     RoomRecord,
     Signal,
@@ -52,6 +53,7 @@ class Intake:
             topics.LIVE_ROOM: self._room_record,
             topics.LIVE_MEMBER: self._member_record,
             topics.LIVE_USER: self._user_record,
+            topics.LIVE_REVOKED: self._revoked_record,
         }
         self._unseen: set[str] = set()
         self._witness: str | None = None
@@ -224,7 +226,13 @@ class Intake:
     def _user_record(self, key: str, payload: bytes, _: bool) -> None:
         if payload:
             record = decode(UserRecord, payload)
-            self._services.change_sessions(self._services.sessions.apply(unquote(key), record))
+            self._services.change_sessions(self._services.authenticator.sessions.apply(unquote(key), record))
+
+    def _revoked_record(self, station_id: str, payload: bytes, _: bool) -> None:
+        if payload:
+            record, services = decode(RevokedRecord, payload), self._services
+            if services.authenticator.credentials.revoke(station_id, record.valid_from):
+                services.station_revoked(station_id, deleted=record.deleted)
 
     def _push(self, ids: str, payload: bytes, _: bool) -> None:
         push = decode(PeerPush, payload)

@@ -9,7 +9,7 @@ Two implementations: `hub.embedded.EmbeddedLink` (the broker in this process: a 
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 __all__ = ["Link", "LinkDown", "LinkError", "ListenError", "OnConnected", "OnMessage"]
 
@@ -58,6 +58,15 @@ class Link(Protocol):
 
     def subscribe(self, topic_filter: str, on_message: OnMessage) -> None:
         """Asks for all that matches, now and after every reconnect; retained messages first. QoS 1."""
+
+    def cut(self, owner: str, refused: Callable[[Any], bool], *, end: bool) -> None:
+        """Cuts the connections of a user or station that `refused` says no to; a broker that is not ours cannot be told.
+
+        Args:
+            owner: their user id.
+            refused: given what the access policy knows of a connection.
+            end: ends the sessions that they leave, too.
+        """
 
     def watch_connection(self, on_connected: OnConnected) -> None:
         """Asks to be told of every change of `connected`."""

@@ -165,6 +165,11 @@ class Presence:
         """Some station that has a verdict."""
         return next((station_id for station_id, station in self._stations.items() if station.verdict), None)
 
+    def judged(self, station_id: str) -> Verdict | None:
+        """The last verdict; None: there is none."""
+        station = self._stations.get(station_id)
+        return station.verdict if station else None
+
     def settled(self, station_id: str) -> bool:
         """Whether the station is plainly there by MQTT: one more message is no news."""
         station = self._stations.get(station_id)
@@ -269,6 +274,15 @@ class Presence:
             station.told = online  # what was so before anybody asked is no news
         return self._tell(station_id, station, online)
 
+    def forget(self, station_id: str) -> list[Effect]:
+        """The station was deleted: nothing is known of it any more."""
+        station = self._stations.pop(station_id, None)
+        if station is None:
+            return []
+        for peer_id in station.sockets:
+            self._station_of.pop(peer_id, None)
+        return self._tell(station_id, station, False) if station.told else []
+
     # ---- the link, the nodes, and time
 
     def link_down(self) -> None:
@@ -310,8 +324,8 @@ class Presence:
         now, effects = self._clock.monotonic(), list[Effect]()
         while self._timers and self._timers[0][0] <= now:
             at, station_id = heapq.heappop(self._timers)
-            station = self._stations[station_id]
-            if station.timer != at:
+            station = self._stations.get(station_id)
+            if station is None or station.timer != at:
                 continue
             station.timer = None
             if station.deadline is None:

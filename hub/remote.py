@@ -134,6 +134,9 @@ class RemoteLink:
             for old in replaced:
                 self._client.unsubscribe(old)
 
+    def cut(self, owner: str, refused: Callable[[Any], bool], *, end: bool) -> None:
+        """As `Link.cut`: an external broker has accounts of its own."""
+
     def watch_connection(self, on_connected: OnConnected) -> None:
         """As `Link.watch_connection`."""
         self._dispatch.watch(on_connected)

@@ -22,6 +22,7 @@ from devices.messages import (
     MessageError,
     NodeRecord,
     PeerPush,
+    RevokedRecord,
     RoomAction,
     Signal,
     SocketRecord,
@@ -30,7 +31,8 @@ from devices.messages import (
     relayed,
 )
 from hub import presence, rooms, sessions
-from hub.auth import user_key
+from hub.auth import station_key, user_key
+from hub.authentication import Authenticator
 from hub.commands import Commands, Outcome, Streams
 from hub.link import Link, LinkDown
 from hub.nodes import BEAT, Nodes, new_node_id, node_of
@@ -80,6 +82,9 @@ class Listener(Protocol):
     def kicked(self, user_id: str, session_id: str) -> None:
         """Only this session of the user is valid now."""
 
+    def station_revoked(self, station_id: str, *, deleted: bool) -> None:
+        """What the station was given before is no good any more; if it is deleted, nobody speaks for it."""
+
 
 @dataclass(slots=True)
 class Counters:
@@ -94,6 +99,7 @@ class Services:
     """Everything that lives on the link, of one node.
 
     Args:
+        authenticator: what it admits is told to the other nodes, and what they admit to it.
         room_expiry: seconds that an empty room is kept.
         will_grace: see `Presence`.
         nid: the node id.
@@ -105,12 +111,14 @@ class Services:
         self,
         link: Link,
         clock: Clock,
+        authenticator: Authenticator,
         *,
         room_expiry: float = 600.0,
         will_grace: float = 3.0,
         nid: str | None = None,
     ) -> None:
         self.link, self.clock = link, clock
+        self.authenticator = authenticator
         self.nid = nid or new_node_id()
         self.nodes = Nodes(self.nid, clock)
         self.presence = presence.Presence(
@@ -122,7 +130,6 @@ class Services:
             will_grace=will_grace,
         )
         self.rooms = rooms.Rooms(self.nid, clock, owns=self.nodes.owns, new_id=_new_room_id, empty_after=room_expiry)
-        self.sessions = sessions.Sessions()
         self.board = StatusBoard(clock)
         self.commands = Commands(clock)
         self.streams = Streams(clock)
@@ -139,6 +146,7 @@ class Services:
     def start(self, listener: Listener) -> None:
         """Follows the link's state; what comes over it is `Intake`'s. Call once the link has started."""
         self.listener = listener
+        self.authenticator.watch(self.change_sessions)
         self.link.watch_connection(self._on_connection)
         if self.link.connected:
             self._on_connection(True)
@@ -152,7 +160,10 @@ class Services:
                 if self.holds(peer_id):
                     self.publish(topics.LIVE_SOCKET(station_id, peer_id), record, retain=True)
             self.change_rooms(self.rooms.republish())
-            self.change_sessions(self.sessions.republish())
+            self.change_sessions(self.authenticator.sessions.republish())
+            for station_id, valid_from in self.authenticator.credentials.revoked():
+                revoked = RevokedRecord(valid_from=valid_from)
+                self.publish(topics.LIVE_REVOKED(station_id), revoked, retain=True)
         self.has_synced.set()
 
     def tick(self) -> None:
@@ -296,18 +307,20 @@ class Services:
         timeout: float,
         requester_id: str,
         send: Callable[[Command], None],
+        command_id: str | None = None,
     ) -> tuple[str, asyncio.Future[Outcome]]:
         """Sends a command by `send`; gives its id and its outcome to come.
 
         Args:
             timeout: seconds until the command's deadline.
             requester_id: the peer that asks.
+            command_id: unique; None: it gets a new one.
 
         Raises:
             OverflowError: too many commands wait already.
             LinkDown: the broker is out of reach.
         """
-        command_id, ttl = secrets.token_urlsafe(12), round(timeout * 1000)
+        command_id, ttl = command_id or secrets.token_urlsafe(12), round(timeout * 1000)
         command = Command(
             type=type,
             id=command_id,
@@ -399,13 +412,31 @@ class Services:
                 case rooms.Left(room_id, peer_id):
                     self.listener.peer_left(room_id, peer_id)
 
-    def change_sessions(self, effects: list[sessions.Effect]) -> None:
+    def change_sessions(self, effects: Iterable[sessions.Effect]) -> None:
         """Carries out what `sessions` said."""
         for effect in effects:
             if isinstance(effect, sessions.PublishUser):
                 self.publish(topics.LIVE_USER(user_key(effect.user_id)), effect.record, retain=True)
             else:
                 self.listener.kicked(effect.user_id, effect.session_id)
+                self.link.cut(effect.user_id, effect.ends, end=False)
+
+    def revoke_station(self, station_id: str, *, valid_from: float, deleted: bool) -> None:
+        """What a station was given before `valid_from` is no good any more; on this node and, by a record, on the others."""
+        if valid_from:
+            record = RevokedRecord(valid_from=valid_from, deleted=deleted)
+            self.publish(topics.LIVE_REVOKED(station_id), record, retain=True)
+        self.station_revoked(station_id, deleted=deleted)
+        if deleted:
+            self.publish(topics.LIVE_STATION(station_id), None, retain=True)
+
+    def station_revoked(self, station_id: str, *, deleted: bool) -> None:
+        """The credentials know it: whoever is still connected with what was revoked is cut off."""
+        self.listener.station_revoked(station_id, deleted=deleted)
+        self.link.cut(station_key(station_id), self.authenticator.credentials.refuses, end=deleted)
+        if deleted:
+            self.board.forget(station_id)
+            self.change_presence(self.presence.forget(station_id))
 
 
 def _new_room_id() -> str:

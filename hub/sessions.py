@@ -7,11 +7,15 @@ Rules:
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from devices.messages import UserRecord
 from hub.auth import Identity
 
-__all__ = ["Effect", "Kick", "PublishUser", "SessionMismatch", "Sessions"]
+__all__ = ["ENDED", "Effect", "Kick", "PublishUser", "SessionMismatch", "Sessions"]
+
+ENDED: Final = "ended-"
+"""How the id of a session begins that nobody has: it only ends those before it."""
 
 
 class SessionMismatch(Exception):
@@ -28,10 +32,14 @@ class PublishUser:
 
 @dataclass(frozen=True, slots=True)
 class Kick:
-    """Close every socket of the user but those of this session."""
+    """Close every connection of the user but those of this session."""
 
     user_id: str
     session_id: str
+
+    def ends(self, identity: Identity) -> bool:
+        """Whether a connection of the user is one of those."""
+        return identity.session_id != self.session_id
 
 
 Effect = PublishUser | Kick
@@ -66,6 +74,18 @@ class Sessions:
         if known is not None:
             effects.append(Kick(identity.user_id, mine.session_id))
         return effects
+
+    def newest(self, user_id: str) -> UserRecord | None:
+        """The valid session; None: none was ever seen."""
+        return self._newest.get(user_id)
+
+    def replace(self, user_id: str, record: UserRecord) -> list[Effect]:
+        """This node ends a user's session, for a newer one."""
+        known = self._newest.get(user_id)
+        if known is not None and _age(record) <= _age(known):
+            return []
+        self._newest[user_id] = record
+        return [PublishUser(user_id, record), Kick(user_id, record.session_id)]
 
     def apply(self, user_id: str, record: UserRecord) -> list[Effect]:
         """A record was written, by this node or another."""

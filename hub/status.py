@@ -104,6 +104,11 @@ class StatusBoard:
         self._new[station_id] = None
         return encoded
 
+    def forget(self, station_id: str) -> None:
+        """The station was deleted."""
+        for kept in (self._raw, self._json, self._new):
+            kept.pop(station_id, None)
+
     def flush(self, watched: Collection[str] | None) -> list[str]:
         """Ends a window.
 

@@ -1,6 +1,7 @@
 """Fakes that stand in for the world: a clock that is turned by hand, and a link without a broker."""
 
 from collections.abc import Callable
+from typing import Any
 
 from devices.topics import matches
 from hub.link import LinkDown, OnConnected, OnMessage
@@ -54,6 +55,7 @@ class FakeLink:
 
     Attributes:
         published: every message handed over, as (topic, payload, qos, retain).
+        cuts: every (owner, end) of `cut`.
     """
 
     def __init__(self, broker: FakeBroker | None = None, *, wills_are_final: bool = False) -> None:
@@ -62,6 +64,7 @@ class FakeLink:
         self.connected = True
         self.wills_are_final = wills_are_final
         self.published: list[tuple[str, bytes, int, bool]] = []
+        self.cuts: list[tuple[str, bool]] = []
         self._subscriptions: list[tuple[str, OnMessage]] = []
         self._watchers: list[OnConnected] = []
 
@@ -80,6 +83,10 @@ class FakeLink:
         for topic, payload in list(self.retained.items()):
             if matches(topic_filter, topic):
                 on_message(topic, payload, True)
+
+    def cut(self, owner: str, refused: Callable[[Any], bool], *, end: bool) -> None:
+        """Whom the services cut off."""
+        self.cuts.append((owner, end))
 
     def watch_connection(self, on_connected: OnConnected) -> None:
         self._watchers.append(on_connected)

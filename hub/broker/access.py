@@ -8,7 +8,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -19,8 +19,10 @@ from amqtt.session import Session
 from devices.mqtt.codes import Reason
 from devices.topics import is_station_id
 from hub.acl import may_connect, may_publish, may_receive, may_subscribe
-from hub.auth import ANONYMOUS, Identity, TokenRefused, Tokens
+from hub.auth import ANONYMOUS, Identity, KeyUnknown, TokenRefused
+from hub.authentication import Authenticator
 from hub.broker.policy import Accepted, Action, Login, Refused
+from hub.sessions import SessionMismatch
 
 __all__ = ["IDENTITY", "Access", "TokenAuth", "TopicAccess"]
 
@@ -36,7 +38,7 @@ class Access:
     """The decisions; no socket, no broker. A `hub.broker.policy.Policy`.
 
     Args:
-        tokens: proves who a client is.
+        authenticator: knows who a client is.
         anonymous: a client without a password is a station under any name (contract.md section 6, for trials).
         clock: seconds of any monotonic clock, for the rate of the log.
     """
@@ -44,18 +46,37 @@ class Access:
     reason = Reason.NOT_AUTHORIZED
     waits = False
 
-    def __init__(self, tokens: Tokens, *, anonymous: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
-        self._tokens, self._anonymous, self._clock = tokens, anonymous, clock
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        *,
+        anonymous: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._authenticator, self._anonymous, self._clock = authenticator, anonymous, clock
         self._next: dict[str, float] = {}
 
-    def authenticate(self, login: Login) -> Accepted | Refused:
-        """Who a client is, by its token or its certificate; refused also for a will that it may not publish."""
+    def authenticate(self, login: Login) -> Accepted | Refused | Awaitable[Accepted | Refused]:
+        """Who a client is, by token, device key or certificate; refused also for a will that it may not publish."""
+        try:
+            return self._decide(login, self._identify(login))
+        except KeyUnknown:
+            return self._authenticate_waiting(login)
+        except (TokenRefused, SessionMismatch, UnicodeDecodeError):
+            return self._decide(login, None)
+
+    async def _authenticate_waiting(self, login: Login) -> Accepted | Refused:
+        password = login.connect.password or b""
+        try:
+            return self._decide(login, await self._authenticator.authenticate_waiting(password.decode()))
+        except (TokenRefused, SessionMismatch):
+            return self._decide(login, None)
+
+    def _decide(self, login: Login, identity: Identity | None) -> Accepted | Refused:
         connect = login.connect
         username, will = connect.username, connect.will
-        try:
-            identity = self._identify(username, connect.password, login.certificate)
-        except (TokenRefused, UnicodeDecodeError):
-            why = "its token is missing, expired or forged"
+        if identity is None:
+            why = "its token or key is missing, wrong, expired or revoked"
         else:
             by_certificate = not connect.password and identity is not ANONYMOUS
             if not may_connect(identity, identity.station_id if by_certificate else username):
@@ -70,15 +91,17 @@ class Access:
         log.log(self._level("connect"), "refused %s: %s", who, why)
         return Refused()
 
-    def _identify(
-        self, username: str | None, password: bytes | None, certificate: Mapping[str, Any] | None
-    ) -> Identity:
+    def _identify(self, login: Login) -> Identity:
+        username, password = login.connect.username, login.connect.password
         if password:
-            return self._tokens.verify(password.decode())
-        for name in _names(certificate):
+            secret = password.decode()
+            if username and self._authenticator.credentials.key_is(username, secret):
+                return self._authenticator.station_named(username)
+            return self._authenticator.authenticate(secret)
+        for name in _names(login.certificate):
             # without a user name, the first name that can be a station's is meant
             if is_station_id(name) and username in (None, "", name):
-                return Identity(user_id=f"station:{name}", type="station", role="station", station_id=name)
+                return self._authenticator.station_named(name)
         if self._anonymous:
             return ANONYMOUS
         raise TokenRefused("Unauthorized")
@@ -146,6 +169,8 @@ class TokenAuth(BaseAuthPlugin):  # type: ignore[misc]  # amqtt ships no types
     async def authenticate(self, *, session: Session) -> bool:
         """Beside other plugins: decides, and keeps the identity in the session."""
         verdict = self.config.access.authenticate(session.login)
+        if isinstance(verdict, Awaitable):
+            verdict = await verdict
         if not isinstance(verdict, Accepted):
             return False
         session.attributes[IDENTITY] = verdict.principal

@@ -365,6 +365,19 @@ class Engine:
             del self.sessions[session.key]
             self._count(session.key[0], -1)
 
+    def cut(self, owner: str, refused: Callable[[Any], bool], *, end: bool) -> None:
+        """Cuts the connections of `owner` whose principal is `refused`; with `end`, ends its sessions.
+
+        Costs a look at every session's key, and nothing for an owner without sessions.
+        """
+        if owner not in self._owned:
+            return
+        for session in [session for key, session in self.sessions.items() if key[0] == owner]:
+            if session.connection is not None and refused(session.principal):
+                session.connection.disconnect(Reason.NOT_AUTHORIZED, "what it logged in with was revoked")
+            if end and session.connection is None and session.key in self.sessions:
+                self.end(session)
+
     def _back(self, session: Session) -> None:
         self._away.pop(session, None)
         owned = self._away_of.get(session.key[0])

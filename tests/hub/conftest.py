@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hub.auth import Tokens
+from hub.authentication import Authenticator
 from hub.embedded import EmbeddedLink
 from hub.link import Link
 from hub.remote import RemoteLink
@@ -65,7 +66,7 @@ class Broker:
 async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Broker]:
     if request.param == "embedded":
         tokens = Tokens(SECRET)
-        async with EmbeddedLink(tokens=tokens, mqtt_port=0, mqtt_ws_port=0) as link:
+        async with EmbeddedLink(authenticator=Authenticator(tokens), mqtt_port=0, mqtt_ws_port=0) as link:
             broker = Broker(link, link.mqtt_port, tokens)
             yield broker
             for client in broker.clients:

@@ -10,6 +10,7 @@ import pytest
 
 from devices.mqtt.packets import Connect
 from hub.auth import Tokens
+from hub.authentication import Authenticator
 from hub.broker import Access
 from hub.broker.policy import Login, Refused
 from hub.embedded import EmbeddedLink
@@ -23,7 +24,7 @@ TOKENS = Tokens(SECRET)
 
 @pytest.fixture
 async def link() -> AsyncIterator[EmbeddedLink]:
-    async with EmbeddedLink(tokens=TOKENS, mqtt_port=0, mqtt_ws_port=0) as link:
+    async with EmbeddedLink(authenticator=Authenticator(TOKENS), mqtt_port=0, mqtt_ws_port=0) as link:
         yield link
 
 
@@ -143,7 +144,7 @@ async def test_a_service_may_use_a_remote_link(link: EmbeddedLink) -> None:
 
 async def test_without_passwords_when_anonymous() -> None:
     """A client without a password has the rights of the station it names; a wrong password is refused even then."""
-    async with EmbeddedLink(tokens=TOKENS, mqtt_port=0, mqtt_ws_port=0, anonymous=True) as link:
+    async with EmbeddedLink(authenticator=Authenticator(TOKENS), mqtt_port=0, mqtt_ws_port=0, anonymous=True) as link:
         seen: list[str] = []
         link.subscribe("#", lambda topic, payload, retained: seen.append(topic))
         client = await connect(link, None, None)
@@ -213,7 +214,7 @@ async def test_a_refused_clients_will_is_not_anothers(link: EmbeddedLink) -> Non
 def test_the_log_is_quiet_and_keeps_secrets(caplog: pytest.LogCaptureFixture) -> None:
     """Refusals are one line in ten seconds at INFO, with a station's name and never a token."""
     now = [0.0]
-    access = Access(TOKENS, clock=lambda: now[0])
+    access = Access(Authenticator(TOKENS), clock=lambda: now[0])
     token = TOKENS.mint_station("st-2")
 
     def login(username: str, password: str) -> Login:
@@ -226,5 +227,5 @@ def test_the_log_is_quiet_and_keeps_secrets(caplog: pytest.LogCaptureFixture) ->
         assert isinstance(access.authenticate(login(token, "hunter2")), Refused)
     assert [record.getMessage() for record in caplog.records] == [
         "refused st-1: the token is not that station's, nor a service's",
-        "refused an MQTT client: its token is missing, expired or forged",
+        "refused an MQTT client: its token or key is missing, wrong, expired or revoked",
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hub.auth import Tokens
+from hub.authentication import Authenticator
 from hub.embedded import EmbeddedLink
 from hub.link import LinkDown
 from hub.remote import RemoteLink
@@ -345,7 +346,7 @@ async def test_a_stopped_link_is_down(tmp_path: Path) -> None:
     """Before start and after stop nothing is published; watchers hear of both; stopping twice is one stop."""
     async with mosquitto(tmp_path) as server:
         for link, final in (
-            (EmbeddedLink(tokens=Tokens(SECRET), mqtt_port=0, mqtt_ws_port=0), True),
+            (EmbeddedLink(authenticator=Authenticator(Tokens(SECRET)), mqtt_port=0, mqtt_ws_port=0), True),
             (RemoteLink(server.url), False),
         ):
             told: list[bool] = []

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hub.auth import Tokens
+from hub.authentication import Authenticator
 from hub.dispatch import join, overlap
 from hub.embedded import EmbeddedLink
 from hub.link import LinkDown, LinkError
@@ -87,7 +88,7 @@ async def test_a_broker_that_says_nothing_is_given_up(monkeypatch: pytest.Monkey
 async def test_credentials_are_percent_decoded() -> None:
     """A user and password with reserved characters reach the broker as they are."""
     tokens = Tokens(SECRET)
-    async with EmbeddedLink(tokens=tokens, mqtt_port=0, mqtt_ws_port=0) as link:
+    async with EmbeddedLink(authenticator=Authenticator(tokens), mqtt_port=0, mqtt_ws_port=0) as link:
         inbox = await subscribed(link, "stations/#")
         token = tokens.mint_station("st-1").replace(".", "%2E")
         async with RemoteLink(f"mqtt://st%2D1:{token}@127.0.0.1:{link.mqtt_port}") as station:

@@ -35,6 +35,7 @@ from devices.mqtt.packets import (
 )
 from devices.mqtt.properties import Property
 from hub.auth import Tokens
+from hub.authentication import Authenticator
 from hub.broker import IDENTITY, Access, HubBroker, Limits
 from hub.broker import broker as broker_module
 from tests.hub.broker.test_tls import Authority, Peer
@@ -416,7 +417,7 @@ def built_in(access: Access) -> Config:
 
 async def test_built_in_access_alone_is_asked_directly() -> None:
     """An event plugin does not change that; another topic plugin does, and then both must agree."""
-    access, book = Access(Tokens(SECRET)), Book()
+    access, book = Access(Authenticator(Tokens(SECRET))), Book()
     async with serving(built_in(access)) as broker:
         assert broker.engine.policy is access
     async with serving(built_in(access) | {f"{HERE}.Listener": {"book": book}}) as broker:
@@ -441,7 +442,7 @@ async def test_built_in_access_alone_is_asked_directly() -> None:
 
 async def test_a_token_ends_beside_other_plugins() -> None:
     """The connection of an expired token ends, as with built-in access alone."""
-    access, book = Access(Tokens(SECRET)), Book()
+    access, book = Access(Authenticator(Tokens(SECRET))), Book()
     plugins = built_in(access) | {f"{HERE}.SlowTopics": {"book": book}}
     async with serving(plugins, limits=Limits(token_grace=0)) as broker:
         client = await peer(broker, "c", "st-1", password=Tokens(SECRET).mint_station("st-1", lifetime=1), version=5)

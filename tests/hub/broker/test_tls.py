@@ -37,6 +37,7 @@ from devices.mqtt.packets import (
 )
 from devices.mqtt.stream import PacketStream
 from hub.auth import Tokens
+from hub.authentication import Authenticator
 from hub.broker import Limits
 from hub.embedded import EmbeddedLink, Tls
 from tests.hub.client import GUARD, eventually
@@ -222,7 +223,7 @@ def serve(authority: Authority) -> Serve:
     @asynccontextmanager
     async def serve(*, client_ca: bool = True, **options: Any) -> AsyncIterator[EmbeddedLink]:
         tls = Tls(0, *authority.server(), authority.certificate if client_ca else None)
-        link = EmbeddedLink(tokens=TOKENS, mqtt_port=0, mqtt_ws_port=0, tls=tls, **options)
+        link = EmbeddedLink(authenticator=Authenticator(TOKENS), mqtt_port=0, mqtt_ws_port=0, tls=tls, **options)
         await link.start()
         try:
             yield link
