@@ -1,8 +1,9 @@
 """The one asyncio protocol for every WebSocket on the HTTP port: given to uvicorn as its `ws=`, it hands messages to a door.
 
-It drives websockets' sans-IO `ServerProtocol` (RFC 6455) and does what an ASGI server and framework would do around it: origin
-check, the client behind a proxy, limits, reassembly, UTF-8, pings, back-pressure, closing. No task and no queue per message:
-one read is parsed, answered and written back before `data_received` returns.
+It drives websockets' sans-IO `ServerProtocol` (RFC 6455), by way of `bridge.frames`, and does what an ASGI server and framework
+would do around it: origin check, the client behind a proxy, limits, reassembly, UTF-8, pings, back-pressure, closing. No task and
+no queue per message: one read is parsed, answered and written back before `data_received` returns. What is sent at other times
+leaves when the loop turns: a thousand pushes to fifty browsers are fifty writes.
 
     handshake -> open -> closing -> lost
       open: frames go to the door, and the door's to the socket
@@ -21,12 +22,13 @@ from logging import WARNING, getLogger
 from typing import Any, Final, cast
 
 import structlog
-from websockets.frames import OP_BINARY, OP_CONT, OP_PONG, OP_TEXT, CloseCode, Frame
+from websockets.frames import DATA_OPCODES, OP_CONT, OP_PONG, OP_TEXT, CloseCode, Frame
 from websockets.http11 import Request
 from websockets.protocol import OPEN, SEND_EOF
 from websockets.server import ServerProtocol
 
 from bridge.door import Door, DoorFactory, HandshakeRefused
+from bridge.frames import FrameReader, Received
 from bridge.handshake import door_of, origin_allowed, read_handshake, refusal
 from devices.messages import MAX_MESSAGE
 
@@ -113,24 +115,26 @@ class WebSocketConnection(asyncio.Protocol):
 
     __slots__ = (
         "_alive", "_blocked", "_client", "_closing", "_connections", "_corked", "_door", "_inbox", "_is_text", "_loop",
-        "_message", "_out", "_out_size", "_path", "_paused", "_protocol", "_settings", "_timer", "_transport",
+        "_message", "_out", "_out_size", "_path", "_paused", "_protocol", "_reader", "_scheduled", "_settings", "_timer",
+        "_transport",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, connections: set[Any]) -> None:
         self._settings, self._connections = settings, connections
         # a control frame between the fragments of a message that is just within the limit is not too much
         self._protocol = ServerProtocol(max_size=settings.max_message + _MAX_CONTROL, logger=_frame_log)
+        self._reader = FrameReader(self._protocol, settings.max_message)
         self._loop: asyncio.AbstractEventLoop
         self._transport: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
         self._door: Door | None = None
         self._path = self._client = ""
-        self._inbox: deque[Any] = deque()
+        self._inbox: deque[Received] = deque()
         self._message: bytearray | None = None
         self._is_text = False
         self._out: list[bytes] = []
         self._out_size = 0
-        self._corked = self._blocked = self._paused = self._closing = False
+        self._corked = self._scheduled = self._blocked = self._paused = self._closing = False
         self._alive = True
 
     # Socket: what the door calls
@@ -144,13 +148,14 @@ class WebSocketConnection(asyncio.Protocol):
         """See `Wire.send_frame`; once the connection is closing, nothing happens."""
         if self._closing:
             return
-        if not self._corked:
-            self._transport.write(frame)
-            return
         self._out.append(frame)
         self._out_size += len(frame)
-        if self._out_size > HIGH_WATER:
+        if self._out_size + self._transport.get_write_buffer_size() > HIGH_WATER:
+            # so that the transport feels the pressure, and tells when it is gone
             self._flush()
+        elif not self._corked and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
 
     def send_text(self, text: bytes) -> None:
         """See `Wire.send_text`."""
@@ -203,8 +208,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        self._protocol.receive_data(data)
-        self._inbox.extend(self._protocol.events_received())
+        self._inbox.extend(self._reader.feed(data))
         if self._door is None and not self._closing:
             self._handshake()
         elif not self._blocked:
@@ -225,6 +229,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         # no Close came: what was answered still leaves, then the transport, told nothing else, closes itself
+        self._flush()
         self._protocol.receive_eof()
         self._begin_closing(self._settings.close_timeout)
         self._tell_closed()
@@ -305,23 +310,17 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _deliver(self) -> None:
         """Hands what has arrived to the door, until the socket is full or the connection closes."""
-        inbox, door, limit = self._inbox, self._door, self._settings.max_message
+        inbox, door = self._inbox, self._door
         try:
             while inbox and door is not None and not self._blocked and not self._closing:
-                frame: Frame = inbox.popleft()
-                opcode = frame.opcode
-                if opcode is OP_TEXT and frame.fin and len(frame.data) <= limit:
-                    text = _text(frame.data)
-                    if text is None:
-                        self._fail(CloseCode.INVALID_DATA, "Not UTF-8")
-                    else:
-                        door.received(text)
-                elif opcode is OP_BINARY and frame.fin and len(frame.data) <= limit:
-                    door.received(cast("bytes", frame.data))
-                elif opcode is OP_TEXT or opcode is OP_BINARY or opcode is OP_CONT:
-                    self._reassemble(frame, door)
-                elif opcode is OP_PONG:
-                    self._alive = True
+                received = inbox.popleft()
+                if isinstance(received, str | bytes):
+                    door.received(received)
+                elif isinstance(received, Frame):
+                    if received.opcode in DATA_OPCODES:
+                        self._reassemble(received, door)
+                    elif received.opcode is OP_PONG:
+                        self._alive = True
         except Exception as error:
             self._crashed(error)
         if self._closing:
@@ -340,8 +339,9 @@ class WebSocketConnection(asyncio.Protocol):
         if not frame.fin:
             return
         self._message = None
-        whole = _text(message) if self._is_text else bytes(message)
-        if whole is None:
+        try:
+            whole = message.decode() if self._is_text else bytes(message)
+        except UnicodeDecodeError:
             self._fail(CloseCode.INVALID_DATA, "Not UTF-8")
         else:
             door.received(whole)
@@ -372,6 +372,12 @@ class WebSocketConnection(asyncio.Protocol):
             out = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             self._out, self._out_size = [], 0
             self._transport.write(out)
+
+    def _turn(self) -> None:
+        """The loop has turned since something was sent outside of a read."""
+        self._scheduled = False
+        if not self._closing:
+            self._flush()
 
     def _uncork(self) -> None:
         self._corked = False
@@ -435,11 +441,3 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _give_up(self) -> None:
         self._transport.abort()
-
-
-def _text(data: bytes | bytearray | memoryview) -> str | None:
-    """None for what is not UTF-8."""
-    try:
-        return str(data, "utf-8")
-    except UnicodeDecodeError:
-        return None

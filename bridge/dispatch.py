@@ -17,12 +17,15 @@ from bridge.errors import (
 )
 from bridge.events import EVENTS, Event
 from bridge.gateway import Gateway
+from bridge.payloads import Nothing
 from bridge.peer import Peer
 from devices.messages import why
 from hub.auth import Identity
 from hub.link import LinkDown
 
 __all__ = ["Answer", "dispatch"]
+
+_NOTHING = Nothing()
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +52,9 @@ def dispatch(
     except Exception as error:
         answer(b"", _explain(gateway, name, error))
         return
-    if isinstance(result, Awaitable):
+    if result is None or type(result) is event.ack:  # nearly always, and cheaper than the question below
+        answer(_json(result), None)
+    elif isinstance(result, Awaitable):
         gateway.spawn(lambda: _later(gateway, name, result, answer))
     else:
         answer(_json(result), None)
@@ -69,8 +74,8 @@ def _allowed(identity: Identity, event: Event) -> bool:
 
 
 def _payload(event: Event, data: Any) -> BaseModel:
-    if not event.data.model_fields:
-        return event.data()
+    if event.data is Nothing:
+        return _NOTHING
     if not isinstance(data, dict):
         raise invalid("data: not an object")
     try:

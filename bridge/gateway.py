@@ -23,17 +23,20 @@ from bridge.errors import (
 from bridge.peer import Peer
 from devices import topics
 from devices.messages import Command, PeerPush, Signal, StreamResponse
-from hub.auth import CLOCK_TOLERANCE, Identity, TokenRefused, Tokens
+from hub.auth import CLOCK_TOLERANCE, Identity, KeyUnknown, TokenRefused
 from hub.link import LinkDown
 from hub.nodes import new_peer_id, node_of
 from hub.rooms import STATION_PEER
 from hub.services import Services
-from hub.sessions import SessionMismatch
+from hub.sessions import ENDED, SessionMismatch
 
 __all__ = ["FLUSH", "Counters", "Gateway"]
 
 log = structlog.get_logger(__name__)
 
+NEW_LOGIN: Final = "NEW_LOGIN"
+REVOKED: Final = "REVOKED"
+"""Why a peer is kicked: a newer login of its user; its account or station was changed, deleted, logged out."""
 FLUSH: Final = 1.0
 """Seconds between two status batches."""
 
@@ -62,38 +65,60 @@ class Gateway:
     def __init__(
         self,
         services: Services,
-        tokens: Tokens,
         *,
         open_registration: bool = False,
         event_rate: float = 100.0,
         event_burst: float = 500.0,
     ) -> None:
-        self.services, self.tokens = services, tokens
+        self.services, self.authenticator = services, services.authenticator
+        self.tokens = self.authenticator.tokens
         self.open_registration = open_registration
         self.event_rate, self.event_burst = event_rate, event_burst
         self.peers: dict[str, Peer] = {}
+        # those that came as browsers: a broadcast must not look at a thousand stations to find fifty of them
+        self._browsers: dict[str, Peer] = {}
         self.batches = Batches(services.board)
         self.counters = Counters()
         self.tasks: set[asyncio.Future[Any]] = set()
 
     # ---- coming and going
 
-    def authenticate(self, token: str | None) -> Identity:
-        """The identity of a token whose session is the valid one of its user.
+    async def authenticate(self, token: str | None) -> Identity:
+        """The identity of a token that is good now.
 
         Raises:
             ConnectRefused: with the contract's error string.
         """
         try:
-            identity = self.tokens.verify(token)
-            self.services.change_sessions(self.services.sessions.admit(identity))
-        except TokenRefused as refused:
-            self.counters.refused += 1
-            raise ConnectRefused(f"UNAUTHORIZED: {refused}") from None
-        except SessionMismatch:
-            self.counters.refused += 1
-            raise ConnectRefused(MISMATCH) from None
-        return identity
+            return await self.authenticator.authenticate_waiting(token)
+        except (TokenRefused, SessionMismatch) as refused:
+            raise self._refused(refused) from None
+
+    def login(self, token: str | None, done: Callable[[Identity | ConnectRefused], None]) -> None:
+        """As `authenticate`, for a connection: calls `done` once, with who it is or why it is refused.
+
+        That is at once, but for a token whose key must be fetched first.
+        """
+        who: Identity | ConnectRefused
+        try:
+            who = self.authenticator.authenticate(token)
+        except KeyUnknown:
+            self.spawn(lambda: self._login_later(token, done))
+            return
+        except (TokenRefused, SessionMismatch) as refused:
+            who = self._refused(refused)
+        done(who)
+
+    async def _login_later(self, token: str | None, done: Callable[[Identity | ConnectRefused], None]) -> None:
+        try:
+            who: Identity | ConnectRefused = await self.authenticate(token)
+        except ConnectRefused as refused:
+            who = refused
+        done(who)
+
+    def _refused(self, error: TokenRefused | SessionMismatch) -> ConnectRefused:
+        self.counters.refused += 1
+        return ConnectRefused(MISMATCH if isinstance(error, SessionMismatch) else f"UNAUTHORIZED: {error}")
 
     def new_peer_id(self) -> str:
         """An id for a new connection to this node."""
@@ -103,12 +128,14 @@ class Gateway:
         """A peer was welcomed: from now on it gets pushes."""
         self.peers[peer.peer_id] = peer
         if peer.is_browser:
+            self._browsers[peer.peer_id] = peer
             self.batches.first(peer)
 
     def disconnect(self, peer: Peer) -> None:
         """A peer's socket is gone."""
         if self.peers.pop(peer.peer_id, None) is None:
             return
+        self._browsers.pop(peer.peer_id, None)
         if peer.station_id is not None:
             self.services.station_unregistered(peer.station_id, peer.peer_id)
         self.services.peer_gone(peer.peer_id)
@@ -126,7 +153,10 @@ class Gateway:
 
     def browsers(self) -> list[Peer]:
         """The peers that fleet pushes go to."""
-        return [peer for peer in self.peers.values() if peer.is_browser]
+        found = [peer for peer in self._browsers.values() if peer.is_browser]
+        if len(found) != len(self._browsers):  # some registered as stations
+            self._browsers = {peer.peer_id: peer for peer in found}
+        return found
 
     def acquainted(self, one: str, other: str) -> bool:
         """Whether two peers may signal each other: they share a room, or one asked the other for a stream."""
@@ -140,6 +170,16 @@ class Gateway:
         if peer_id.startswith(STATION_PEER):
             return peer_id.removeprefix(STATION_PEER)
         return self.services.presence.station_of(peer_id)
+
+    def revoke_station(self, station_id: str, key_hash: bytes | None, valid_from: float) -> None:
+        """What a station was given before `valid_from` is no good any more, and cut off, on every node.
+
+        Args:
+            key_hash: of its new device key; None: it is deleted.
+            valid_from: seconds since 1970.
+        """
+        self.authenticator.credentials.set(station_id, key_hash, valid_from)
+        self.services.revoke_station(station_id, valid_from=valid_from, deleted=key_hash is None)
 
     # ---- pushing
 
@@ -267,8 +307,22 @@ class Gateway:
     def kicked(self, user_id: str, session_id: str) -> None:
         for peer in list(self.peers.values()):
             if peer.identity.user_id == user_id and peer.identity.session_id != session_id:
-                peer.push("kicked", {"reason": "NEW_LOGIN"})
-                peer.close(CLOSE_KICKED, "NEW_LOGIN")
+                self._kick(peer, REVOKED if session_id.startswith(ENDED) else NEW_LOGIN)
+
+    @staticmethod
+    def _kick(peer: Peer, reason: str) -> None:
+        peer.push("kicked", {"reason": reason})
+        peer.close(CLOSE_KICKED, reason)
+
+    def station_revoked(self, station_id: str, *, deleted: bool) -> None:
+        refuses = self.authenticator.credentials.refuses
+        for peer in list(self.peers.values()):
+            speaks = deleted and peer.station_id == station_id
+            if speaks or (peer.identity.station_id == station_id and refuses(peer.identity)):
+                self._kick(peer, REVOKED)
+            if deleted:
+                peer.pending.pop(station_id, None)
+                peer.ahead.pop(station_id, None)
 
     def _tell_members(self, room_id: str, about: str, *events: str) -> None:
         for member in self.services.rooms.own_members(room_id):

@@ -1,7 +1,7 @@
 """The HTTP request that opens a WebSocket: who asks, for which door, from what page; and how to refuse. Pure."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -9,8 +9,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from websockets.http11 import Request
 
 from bridge.door import DoorFactory, Handshake
+from bridge.proxies import client_address
 
-__all__ = ["choose_subprotocol", "door_of", "origin_allowed", "read_handshake", "refusal"]
+__all__ = ["choose_subprotocol", "door_of", "handshake_of_scope", "origin_allowed", "read_handshake", "refusal"]
 
 
 def read_handshake(request: Request, peer: Any, trusted_proxies: frozenset[str]) -> Handshake:
@@ -23,19 +24,35 @@ def read_handshake(request: Request, peer: Any, trusted_proxies: frozenset[str])
     # websockets keeps bytes that are not ASCII as surrogates, which nothing after this could encode
     target = request.path.encode(errors="surrogateescape").decode(errors="replace")
     path, _, query = target.partition("?")
+    headers = _joined(
+        (field.lower(), raw.encode(errors="surrogateescape").decode("latin-1"))
+        for field, raw in request.headers.raw_items()
+    )
+    client = str(peer[0]) if isinstance(peer, tuple) else ""
+    client = client_address(client, headers.get("x-forwarded-for", ""), trusted_proxies)
+    return Handshake(path=unquote(path), query=_first(query), headers=headers, client=client)
+
+
+def handshake_of_scope(scope: Mapping[str, Any]) -> Handshake:
+    """The same of an ASGI request; whoever stands before the application has put the client behind a proxy in its place."""
+    headers = _joined((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"])
+    query = scope["query_string"].decode(errors="replace")
+    client = scope.get("client")
+    return Handshake(path=scope["path"], query=_first(query), headers=headers, client=client[0] if client else "")
+
+
+def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for field, raw in request.headers.raw_items():
-        name, value = field.lower(), raw.encode(errors="surrogateescape").decode("latin-1")
+    for name, value in fields:
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _first(query: str) -> dict[str, str]:
     first: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         first.setdefault(name, value)
-    client = str(peer[0]) if isinstance(peer, tuple) else ""
-    if client in trusted_proxies:
-        # the right-most that is no proxy of ours: what stands left of it is the client's own claim
-        hops = [hop.strip() for hop in headers.get("x-forwarded-for", "").split(",") if hop.strip()]
-        client = next((hop for hop in reversed(hops) if hop not in trusted_proxies), hops[0] if hops else client)
-    return Handshake(path=unquote(path), query=first, headers=headers, client=client)
+    return first
 
 
 def door_of(doors: Mapping[str, DoorFactory], path: str) -> DoorFactory | None:

@@ -7,11 +7,26 @@ import orjson
 import psutil
 
 from bridge.gateway import Gateway
+from hub.services import Services
 
-__all__ = ["INTERVAL", "Monitor"]
+__all__ = ["INTERVAL", "Monitor", "room_list"]
 
 INTERVAL: Final = 2.0
 """Seconds between two updates."""
+
+
+def room_list(services: Services, offset: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
+    """Rooms as admins see them, oldest first; `limit` None: all after `offset`."""
+    rooms = services.rooms
+    return [
+        {
+            "roomId": room_id,
+            "users": (users := rooms.members(room_id)),
+            "userCount": len(users),
+            "createdAt": rooms.created_at(room_id),
+        }
+        for room_id in rooms.ids()[offset : None if limit is None else offset + limit]
+    ]
 
 
 class Monitor:
@@ -33,15 +48,7 @@ class Monitor:
     def update(self) -> dict[str, Any]:
         """The payload: rooms, this machine, and live counters."""
         services, gateway = self._gateway.services, self._gateway
-        rooms = [
-            {
-                "roomId": room_id,
-                "users": (users := services.rooms.members(room_id)),
-                "userCount": len(users),
-                "createdAt": services.rooms.created_at(room_id),
-            }
-            for room_id in services.rooms.ids()
-        ]
+        rooms = room_list(services)
         browsers = len(gateway.browsers())
         return {
             "timestamp": services.clock.wall_ms(),

@@ -9,13 +9,14 @@ import orjson
 from bridge import protocol
 from bridge.connection import PING_INTERVAL, text_frame
 from bridge.dispatch import dispatch
-from bridge.door import Door, Handshake, Wire
+from bridge.door import Door, Handshake, Socket
 from bridge.errors import ADMIN_ONLY, CLOSE_REFUSED, TOO_MANY_EVENTS, UNAUTHORIZED, ConnectRefused, EventError
 from bridge.events import ADMIN_EVENTS, EVENTS, Event
 from bridge.gateway import Gateway
 from bridge.limits import TokenBucket
 from bridge.monitor import Monitor
 from bridge.peer import Peer
+from hub.auth import Identity
 
 __all__ = ["AUTH_WITHIN", "NativeDoor", "NativePeer", "bearer"]
 
@@ -53,11 +54,14 @@ class NativeDoor(Door):
         header, query = bearer(handshake.headers), handshake.query.get("token")
         self._token = header if header is not None else query
         self._events: Mapping[str, Event] = EVENTS if monitor is None else ADMIN_EVENTS
-        self._wire: Wire
+        self._wire: Socket
+        # while the issuer of a token is asked for its keys: what came meanwhile, with the read that was under way
+        self._early: list[bytes | str] | None = None
+        self._answered = self._gone = False
         self._peer: NativePeer | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
-    def opened(self, wire: Wire) -> None:
+    def opened(self, wire: Socket) -> None:
         self._wire = wire
         if self._token is not None:
             self._login(self._token)
@@ -66,8 +70,11 @@ class NativeDoor(Door):
 
     def received(self, message: bytes | str) -> None:
         peer = self._peer
+        if self._early is not None:
+            self._early.append(message)
+            return
         try:
-            request = protocol.parse(message)
+            request_id, event, data = protocol.parse(message)
         except EventError as malformed:
             if peer is None:
                 self._refuse(UNAUTHORIZED)
@@ -77,18 +84,17 @@ class NativeDoor(Door):
             peer.send_frame(text_frame(protocol.failure(None, failure)))
             return
         if peer is None:
-            is_auth = request.event == "auth" and isinstance(request.data, dict)
-            token = request.data.get("token") if is_auth else None
+            token = data.get("token") if event == "auth" and isinstance(data, dict) else None
             self._login(token if isinstance(token, str) else "")
             return
 
         def answer(value: bytes, error: EventError | None) -> None:
             if error is not None:
-                peer.send_frame(text_frame(protocol.failure(request.id, error)))
-            elif request.id is not None:
-                peer.send_frame(text_frame(protocol.ack(request.id, value)))
+                peer.send_frame(text_frame(protocol.failure(request_id, error)))
+            elif request_id is not None:
+                peer.send_frame(text_frame(protocol.ack(request_id, value)))
 
-        dispatch(self._gateway, peer, request.event, request.data, answer, self._events)
+        dispatch(self._gateway, peer, event, data, answer, self._events)
 
     def writable(self) -> None:
         if self._peer is not None:
@@ -98,20 +104,36 @@ class NativeDoor(Door):
 
     def closed(self, code: int) -> None:
         self._stop_waiting()
+        self._gone = True
         if self._peer is not None:
             self._gateway.disconnect(self._peer)
 
     def _login(self, token: str) -> None:
         self._stop_waiting()
-        gateway = self._gateway
-        try:
-            identity = gateway.authenticate(token)
-        except ConnectRefused as refused:
-            self._refuse(str(refused))
+        self._gateway.login(token, self._logged_in)
+        if not self._answered:
+            self._early = []
+            self._wire.pause()
+
+    def _logged_in(self, identity: Identity | ConnectRefused) -> None:
+        self._answered = True
+        if self._gone:
+            return
+        self._admit(identity)
+        early, self._early = self._early, None
+        if early is not None and self._peer is not None:
+            for message in early:
+                self.received(message)
+            self._wire.resume()
+
+    def _admit(self, identity: Identity | ConnectRefused) -> None:
+        if isinstance(identity, ConnectRefused):
+            self._refuse(str(identity))
             return
         if self._monitor is not None and not identity.has("admin"):
             self._refuse(ADMIN_ONLY)
             return
+        gateway = self._gateway
         clock = gateway.services.clock
         bucket = TokenBucket(gateway.event_rate, gateway.event_burst)
         peer = self._peer = NativePeer(gateway.new_peer_id(), identity, self._wire, bucket, clock.monotonic)

@@ -68,7 +68,7 @@ class Peer(ABC):
         if self._closing:
             return
         self.wire.send_frame(frame)
-        if self.congested:
+        if self.wire.buffered > HIGH_WATER:
             self._owed += len(frame)
             if self._blocked_since is None:
                 self._blocked_since = self._now()

@@ -5,7 +5,7 @@
 {"event":"peer-joined","data":{...}}             a push
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -14,14 +14,11 @@ from bridge.errors import EventError, invalid
 __all__ = ["Request", "ack", "failure", "parse", "push"]
 
 MAX_ID = 128
+_ID_TYPES = frozenset((int, float, str, type(None)))  # as JSON gives them; a bool is none of these
 
 
-class Request(NamedTuple):
-    """One request; `id` None: no ack wanted."""
-
-    id: int | float | str | None
-    event: str
-    data: Any
+Request = tuple[int | float | str | None, str, Any]
+"""Id (None: no ack wanted), event and data."""
 
 
 def parse(message: str | bytes) -> Request:
@@ -39,13 +36,13 @@ def parse(message: str | bytes) -> Request:
     if not isinstance(frame, dict):
         raise invalid("message: not an object")
     request_id, event = frame.get("id"), frame.get("event")
-    if isinstance(request_id, bool) or not (request_id is None or isinstance(request_id, int | float | str)):
+    if type(request_id) not in _ID_TYPES:
         raise invalid("id: not a number or a text")
     if isinstance(request_id, str) and len(request_id) > MAX_ID:
         raise invalid(f"id: longer than {MAX_ID} characters")
     if not isinstance(event, str):
         raise _With(request_id, "event: not a text")
-    return Request(request_id, event, frame.get("data"))
+    return request_id, event, frame.get("data")
 
 
 class _With(EventError):

@@ -22,7 +22,8 @@ from hub.broker.storage import StorageError
 from hub.config import ConfigError, Settings, load, makes_secret, read_secret, secret
 from hub.link import LinkError
 from hub.log import configure
-from hub.serve import Hub, serve
+from hub.serve import Hub, make_tokens, serve
+from hub.store.database import StoreError
 from simulator.run import SimulationError, keep_running, simulate
 from simulator.scenario import Credentials, Scenario, explain
 
@@ -66,7 +67,7 @@ def run(work: Coroutine[Any, Any, int | None]) -> None:
             code = runner.run(work)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    except (ConfigError, LinkError, StorageError, AuthError, OperatorError, SimulationError) as error:
+    except (ConfigError, LinkError, StorageError, StoreError, AuthError, OperatorError, SimulationError) as error:
         fail(str(error))
     if code:
         raise typer.Exit(code)
@@ -115,7 +116,14 @@ def serve_command(config: ConfigFile = None, **flags: Any) -> None:
     """Run the hub: MQTT broker, WebSocket bridge and HTTP API in one process."""
     settings = _settings(flags, config)
     configure(settings.log_level, settings.log_format)
-    run(serve(settings))
+    run(serve(settings, _tell_first_admin))
+
+
+def _tell_first_admin(hub: Hub) -> None:
+    """The one time that the password is seen: printed, never logged."""
+    if hub.first_admin is not None:
+        email, password = hub.first_admin
+        typer.echo(f"Admin:    {email}, password {password} (not shown again: change it with POST /auth/password)")
 
 
 @app.command("demo")
@@ -155,6 +163,7 @@ def _start_demo_fleet(hub: Hub, stations: int) -> list[asyncio.Task[Any]]:
     typer.echo(f"Console:  {hub.http_url}/#token={operator}")
     typer.echo(f"MQTT:     {ready['mqtt'] or '(the external broker)'}")
     typer.echo(f"MQTT/WS:  {ready['mqttWs'] or '(of the external broker)'}")
+    _tell_first_admin(hub)
     typer.echo("Login:    the address above signs in as operator 'demo' for a day. Stop with Ctrl-C.")
     mqtt = str(ready["mqtt"] or hub.settings.broker)
     plan = Scenario(stations=stations, browsers=0, rate=0.2, mqtt=mqtt, http=hub.http_url, prefix="demo")
@@ -220,7 +229,7 @@ def token_command(
         # before the hub's first start too: it will find the secret that is made here
         if makes_secret(settings):
             typer.echo(f"hub: made a new secret in {settings.data_dir}: a hub must use that --data-dir", err=True)
-        tokens = Tokens(secret(settings))
+        tokens, _ = make_tokens(settings, secret(settings))
     except ConfigError as error:
         fail(str(error))
     if station is not None:
@@ -241,7 +250,7 @@ def stations_command(
     """Show who is online, as a table."""
     settings = _settings({"data_dir": data_dir, "jwt_secret": jwt_secret}, config)
     try:
-        token = token or Tokens(read_secret(settings)).mint_user("hub-stations", lifetime=DAY)
+        token = token or _own_tokens(settings).mint_user("hub-stations", lifetime=DAY)
     except ConfigError as error:
         fail(str(error))
     run(fleet_table.show(http, token, watch=watch))
@@ -264,13 +273,16 @@ def simulate_command(
     credentials = plan.given_tokens()
     if credentials is None:
         try:
-            credentials = _credentials(
-                Tokens(read_secret(_settings({"data_dir": data_dir, "jwt_secret": jwt_secret}, config)))
-            )
+            credentials = _credentials(_own_tokens(_settings({"data_dir": data_dir, "jwt_secret": jwt_secret}, config)))
         except ConfigError as error:
             fail(f"{error}; or give --station-token and --browser-token")
     configure("warning")
     run(simulate(plan, credentials))
+
+
+def _own_tokens(settings: Settings) -> Tokens:
+    """Tokens of a hub that has run before. Raises ConfigError."""
+    return make_tokens(settings, read_secret(settings))[0]
 
 
 def _settings(flags: dict[str, Any], config: Path | None) -> Settings:

@@ -21,13 +21,26 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 from hub.auth import new_secret
 from hub.broker.limits import Limits
 from hub.broker.storage import Synchronous
+from hub.jwks import is_key_url
 from hub.log import LogFormat, LogLevel
+from hub.store.database import file_url
 
-__all__ = ["LOOPBACK", "ConfigError", "Settings", "data_directory", "load", "makes_secret", "read_secret", "secret"]
+__all__ = [
+    "LOOPBACK",
+    "ConfigError",
+    "Settings",
+    "data_directory",
+    "database_url",
+    "load",
+    "makes_secret",
+    "read_secret",
+    "secret",
+]
 
 _LIMITS = Limits()
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 SECRET_FILE = "jwt-secret"
+DATABASE_FILE = "hub.sqlite"
 # a text of the environment or a flag is a list by commas
 Texts = Annotated[
     list[str], NoDecode, BeforeValidator(lambda v: [t for t in v.split(",") if t] if isinstance(v, str) else v)
@@ -48,10 +61,13 @@ class Settings(BaseSettings):
     port: Port = Field(3101, description="HTTP port: API, /ws, console, /metrics. 0 picks a free one.")
     mqtt_port: Port = Field(1883, description="MQTT port of the embedded broker. 0 picks a free one.")
     mqtt_ws_port: Port = Field(8083, description="MQTT over WebSocket port. 0 picks a free one.")
+    https: bool = Field(
+        False, description="HTTPS instead of HTTP on --port, and wss, with --tls-certificate and --tls-key."
+    )
     mqtts_port: Port | None = Field(
         None, description="MQTT over TLS port, with --tls-certificate and --tls-key. None: no TLS. 0 picks a free one."
     )
-    tls_certificate: Path | None = Field(None, description="The hub's certificate for MQTT over TLS, PEM.")
+    tls_certificate: Path | None = Field(None, description="The hub's certificate for HTTPS and MQTT over TLS, PEM.")
     tls_key: Path | None = Field(None, description="Its key, PEM.")
     tls_client_ca: Path | None = Field(
         None, description="CAs of client certificates, PEM: a station with one of its name needs no token."
@@ -63,9 +79,29 @@ class Settings(BaseSettings):
     synchronous: Synchronous = Field(
         "normal", description="What a power loss may take: off, normal, full or extra; see docs/broker.md."
     )
+    database: SecretStr | None = Field(
+        None,
+        description="Accounts, stations, sessions, audit: postgresql://user:password@host/name, or another URL of SQLAlchemy's"
+        " with an asyncio driver. Default: a SQLite file in the data directory.",
+    )
     jwt_secret: SecretStr | None = Field(
         None, description="Secret of the HS256 tokens. Without one, it is made and kept in the data directory."
     )
+    jwt_public_key: Path | None = Field(
+        None,
+        description="Public key, PEM, of tokens that are issued elsewhere: RSA (RS256), P-256 (ES256), Ed25519 (EdDSA).",
+    )
+    jwks_url: str | None = Field(
+        None, description="Where the issuer of tokens publishes its keys (a JWKS): https://..."
+    )
+    jwt_issuer: str | None = Field(None, description="The `iss` that every token must have.")
+    jwt_audience: str | None = Field(None, description="The `aud` that every token must have.")
+    guests: bool = Field(True, description="Anybody may sign in as a guest, with the rights of a viewer.")
+    registration: bool = Field(True, description="Anybody may make an account, with the rights of a viewer.")
+    login_burst: int = Field(
+        10, ge=1, description="Logins that may fail at once for an account, and three times as many for an address."
+    )
+    login_rate: float = Field(0.1, ge=0, description="How many more may fail a second. 0: no limit.")
     broker: str | None = Field(
         None, description="Use this broker instead of the embedded one: mqtt://[user:password@]host[:1883], mqtts://..."
     )
@@ -140,6 +176,13 @@ class Settings(BaseSettings):
     mqtt_sys_interval: float = Field(
         _LIMITS.sys_interval, ge=0, description="Seconds between two updates of $SYS/broker. 0: none."
     )
+    ice_servers: Texts = Field(
+        [], description="STUN and TURN servers for browsers and stations, by commas: stun:host:3478,turn:host:3478"
+    )
+    turn_secret: SecretStr | None = Field(
+        None, description="The secret shared with the TURN server (coturn: static-auth-secret)."
+    )
+    turn_lifetime: float = Field(86_400.0, gt=0, description="Seconds that credentials for TURN are good for.")
     log_level: LogLevel = Field("info", description="debug, info, warning or error.")
     log_format: LogFormat = Field("text", description="text or json.")
 
@@ -158,6 +201,28 @@ class Settings(BaseSettings):
             if parts.scheme not in ("http", "https") or not parts.netloc or parts.path:
                 raise ValueError("an origin looks like https://pages.example:8443, without a path")
         return values
+
+    @field_validator("ice_servers")
+    @classmethod
+    def _are_ice_servers(cls, values: list[str]) -> list[str]:
+        for value in values:
+            if not value.startswith(("stun:", "stuns:", "turn:", "turns:")):
+                raise ValueError("a server looks like stun:host:3478 or turn:host:3478?transport=udp")
+        return values
+
+    @field_validator("database")
+    @classmethod
+    def _is_database_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and "://" not in value.get_secret_value():
+            raise ValueError("a database is named by a URL: postgresql://user:password@host/name")
+        return value
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _is_key_url(cls, value: str | None) -> str | None:
+        if value is not None and not is_key_url(value):
+            raise ValueError("keys come from an https URL; http is taken on the loopback only")
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -190,10 +255,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> "Settings":
-        if self.mqtts_port is not None and (self.tls_certificate is None or self.tls_key is None):
-            raise ValueError("--mqtts-port needs --tls-certificate and --tls-key")
-        for path in (self.tls_certificate, self.tls_key, self.tls_client_ca):
-            if self.mqtts_port is not None and path is not None and not path.is_file():
+        tls = {"--mqtts-port": self.mqtts_port is not None, "--https": self.https}
+        for option in (name for name, wanted in tls.items() if wanted):
+            if self.tls_certificate is None or self.tls_key is None:
+                raise ValueError(f"{option} needs --tls-certificate and --tls-key")
+        paths = (self.tls_certificate, self.tls_key, self.tls_client_ca) if any(tls.values()) else ()
+        for path in (*paths, self.jwt_public_key):
+            if path is not None and not path.is_file():
                 raise ValueError(f"{path}: there is no such file")
         if self.mqtt_send_buffer_max < self.mqtt_send_buffer:
             raise ValueError("--mqtt-send-buffer-max is less than --mqtt-send-buffer")
@@ -278,6 +346,13 @@ def data_directory(settings: Settings) -> Path:
     except OSError as error:
         raise ConfigError(f"{settings.data_dir}: cannot be written: {error.strerror}") from None
     return settings.data_dir
+
+
+def database_url(settings: Settings) -> str:
+    """The database, given or a file in the data directory. Raises ConfigError."""
+    if settings.database is not None:
+        return settings.database.get_secret_value()
+    return file_url(data_directory(settings) / DATABASE_FILE)
 
 
 def read_secret(settings: Settings) -> str:

@@ -20,24 +20,37 @@ from bridge.connection import Settings as WebSocketSettings
 from bridge.connection import protocol_class
 from bridge.door import DoorFactory, Handshake
 from bridge.gateway import FLUSH, Gateway
-from bridge.http.app import create_app
+from bridge.http.app import SOCKETIO_PATH, HttpSettings, create_app
 from bridge.http.server import HttpProtocol
 from bridge.monitor import INTERVAL, Monitor
 from bridge.mqtt_door import MqttDoor
 from bridge.native import NativeDoor
+from bridge.socketio.application import SocketIo
 from devices import topics
 from devices.clock import SystemClock
+from hub.accounts import Accounts
+from hub.audit import Audit
 from hub.auth import Tokens
-from hub.config import ConfigError, Settings, data_directory, secret
+from hub.authentication import Authenticator
+from hub.command_records import CommandRecords
+from hub.config import ConfigError, Settings, data_directory, database_url, secret
 from hub.embedded import EmbeddedLink, Tls
 from hub.intake import Intake
+from hub.jwks import Jwks
+from hub.keys import KeyRefused, Keys, read_pem
 from hub.link import LinkError
 from hub.listening import listen
 from hub.nodes import new_node_id
+from hub.passwords import Passwords
 from hub.remote import RemoteLink
 from hub.services import TICK, Services
+from hub.stations import Stations
+from hub.store.database import Database, StoreDown
+from hub.store.sessions import StoredSessions
+from hub.store.stations import credentials
+from hub.throttle import Throttle
 
-__all__ = ["Hub", "serve"]
+__all__ = ["Hub", "make_tokens", "serve"]
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +58,8 @@ STOP_WITHIN: Final = 5.0
 """Seconds from SIGTERM to the end (contract.md section 7)."""
 GC_EVERY: Final = 10_000
 """Objects made and not freed between two looks of the garbage collector; hardly anything in here is a cycle."""
+PRUNE_EVERY: Final = 3_600.0
+"""Seconds between two looks for old records."""
 SYNC_WITHIN: Final = 10.0
 """Seconds for the broker to deliver everything that it kept."""
 
@@ -71,6 +86,7 @@ class Hub:
     Attributes:
         http_port, mqtt_port, mqtt_ws_port, mqtts_port: the real ports; the MQTT ones None with an external broker.
         tokens: mints and checks access tokens.
+        first_admin: email and password of the admin that was made because there was none; kept nowhere else.
         gateway, services: the parts, for tests and for `hub demo`.
     """
 
@@ -80,6 +96,7 @@ class Hub:
         self.mqtt_port: int | None = None
         self.mqtt_ws_port: int | None = None
         self.mqtts_port: int | None = None
+        self.first_admin: tuple[str, str] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -87,15 +104,24 @@ class Hub:
 
         Raises:
             ConfigError: an option is wrong.
+            StoreError: the database cannot be used.
             LinkError: a port is taken, or the broker cannot be used.
         """
         settings = self.settings
-        self.tokens = Tokens(secret(settings), open_registration=settings.open_registration)
+        self.tokens, jwks = make_tokens(settings, secret(settings))
+        self.database = Database(database_url(settings))
+        self.authenticator = Authenticator(self.tokens, jwks=jwks, store=StoredSessions(self.database))
         listener = listen(settings.host, settings.port)
         self.http_port = listener.getsockname()[1]
         try:
+            await self.database.start()
+            await self.authenticator.start()
+            async with self.database.session() as session:
+                for row in await credentials(session):
+                    self.authenticator.credentials.set(row.station_id, row.key_hash, row.valid_from)
             await self._start_link()
             self._start_services()
+            await self._start_stores()
             await self._synchronize()
             await self._start_http(listener)
         except BaseException:
@@ -120,7 +146,7 @@ class Hub:
             await self.link.start()
         else:
             self.link = EmbeddedLink(
-                tokens=self.tokens,
+                authenticator=self.authenticator,
                 host=settings.host,
                 mqtt_port=settings.mqtt_port,
                 mqtt_ws_port=settings.mqtt_ws_port,
@@ -134,14 +160,18 @@ class Hub:
             self.mqtt_port, self.mqtt_ws_port = self.link.mqtt_port, self.link.mqtt_ws_port
             self.mqtts_port = self.link.mqtts_port
         self.services = Services(
-            self.link, SystemClock(), room_expiry=settings.room_expiry, will_grace=settings.will_grace, nid=nid
+            self.link,
+            SystemClock(),
+            self.authenticator,
+            room_expiry=settings.room_expiry,
+            will_grace=settings.will_grace,
+            nid=nid,
         )
 
     def _start_services(self) -> None:
         settings = self.settings
         self.gateway = Gateway(
             self.services,
-            self.tokens,
             open_registration=settings.open_registration,
             event_rate=settings.event_rate,
             event_burst=settings.event_burst,
@@ -156,6 +186,32 @@ class Hub:
         ):
             self._tasks.append(asyncio.create_task(_every(seconds, work), name=work.__qualname__))
 
+    async def _start_stores(self) -> None:
+        settings, clock = self.settings, SystemClock()
+        self.accounts = Accounts(
+            self.database,
+            Passwords(),
+            Throttle(settings.login_burst, settings.login_rate),
+            clock,
+            guests=settings.guests,
+            registration=settings.registration,
+        )
+        self.audit = Audit(self.database, clock)
+        self.command_records = CommandRecords(self.database, clock)
+        self.stations = Stations(self.database, self.audit, self.services)
+        self.first_admin = await self.accounts.first_admin()
+        self._tasks.append(asyncio.create_task(self._prune(), name="prune"))
+
+    async def _prune(self) -> None:
+        """Forgets what is old, now and then."""
+        while True:
+            try:
+                await self.audit.prune()
+                await self.command_records.prune()
+            except StoreDown as error:
+                log.warning("old records not pruned", reason=str(error))
+            await asyncio.sleep(PRUNE_EVERY)
+
     async def _synchronize(self) -> None:
         try:
             async with asyncio.timeout(SYNC_WITHIN):
@@ -167,7 +223,8 @@ class Hub:
             ) from None
 
     async def _start_http(self, listener: socket.socket) -> None:
-        gateway, monitor = self.gateway, self.monitor
+        gateway, monitor, settings = self.gateway, self.monitor, self.settings
+        origins = frozenset(settings.origins) or None
 
         def door(handshake: Handshake) -> NativeDoor:
             return NativeDoor(gateway, handshake)
@@ -175,24 +232,41 @@ class Hub:
         def admin_door(handshake: Handshake) -> NativeDoor:
             return NativeDoor(gateway, handshake, monitor)
 
-        doors: dict[str, DoorFactory] = {"/ws": door, "/ws/admin": admin_door}
+        self.socketio = SocketIo(gateway, monitor, origins=origins)
+        doors: dict[str, DoorFactory] = {"/ws": door, "/ws/admin": admin_door, SOCKETIO_PATH: self.socketio.door}
         if isinstance(self.link, EmbeddedLink):
             accept = self.link.broker.accept
             doors["/mqtt"] = lambda handshake: MqttDoor(accept, handshake)
         sockets = WebSocketSettings(
             doors=doors,
-            origins=frozenset(self.settings.origins) or None,
-            trusted_proxies=frozenset(self.settings.trusted_proxies),
+            origins=origins,
+            trusted_proxies=frozenset(settings.trusted_proxies),
         )
         config = uvicorn.Config(
-            create_app(gateway),
+            create_app(
+                gateway,
+                settings=HttpSettings(
+                    origins=origins,
+                    https=settings.https,
+                    trusted_proxies=frozenset(settings.trusted_proxies),
+                    ice_servers=tuple(settings.ice_servers),
+                    turn_secret=settings.turn_secret.get_secret_value() if settings.turn_secret else None,
+                    turn_lifetime=settings.turn_lifetime,
+                ),
+                accounts=self.accounts,
+                stations=self.stations,
+                audit=self.audit,
+                command_records=self.command_records,
+                polling=self.socketio,
+            ),
             http=HttpProtocol,
             ws=protocol_class(sockets),
             lifespan="off",
             log_config=None,
             access_log=False,
-            proxy_headers=bool(self.settings.trusted_proxies),
-            forwarded_allow_ips=self.settings.trusted_proxies,
+            proxy_headers=False,  # `bridge.proxies` decides, for WebSockets as well
+            ssl_certfile=settings.tls_certificate if settings.https else None,
+            ssl_keyfile=settings.tls_key if settings.https else None,
             server_header=False,
             timeout_graceful_shutdown=2,
         )
@@ -202,6 +276,8 @@ class Hub:
 
     async def _stop(self) -> None:
         self.services.stop()  # while those who wait can still be told
+        await self.command_records.stop()
+        self.socketio.stop()  # a poll that waits would hold up the server
         self._server.should_exit = True
         await self._serving
         await self._stop_parts()
@@ -214,11 +290,14 @@ class Hub:
             self.gateway.stop()
         if hasattr(self, "link"):
             await self.link.stop()
+        await self.authenticator.stop()
+        await self.database.stop()
 
     @property
     def http_url(self) -> str:
         """Where the console is."""
-        return f"http://{_reachable(self.settings.host)}:{self.http_port}"
+        scheme = "https" if self.settings.https else "http"
+        return f"{scheme}://{_reachable(self.settings.host)}:{self.http_port}"
 
     def ready(self) -> dict[str, object]:
         """What `--ready-file` says; `mqtts` only when there is TLS."""
@@ -230,6 +309,23 @@ class Hub:
             "mqtt": f"mqtt://{host}:{mqtt}" if mqtt else None,
             "mqttWs": f"ws://{host}:{ws}/mqtt" if ws else None,
         } | ({"mqtts": f"mqtts://{host}:{self.mqtts_port}"} if self.mqtts_port else {})
+
+
+def make_tokens(settings: Settings, secret: str) -> tuple[Tokens, Jwks | None]:
+    """What checks and mints tokens, and what fetches the keys of those issued elsewhere. Raises ConfigError."""
+    url, path = settings.jwks_url, settings.jwt_public_key
+    try:
+        keys = Keys(read_pem(path.read_bytes()) if path is not None else None, published=url is not None)
+    except (OSError, KeyRefused) as error:
+        raise ConfigError(f"--jwt-public-key: {path}: {error}") from None
+    tokens = Tokens(
+        secret,
+        keys=keys,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        open_registration=settings.open_registration,
+    )
+    return tokens, Jwks(url, keys) if url is not None else None
 
 
 async def _every(seconds: float, work: Callable[[], None]) -> None:

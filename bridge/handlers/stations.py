@@ -2,21 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Final
 
 import orjson
 
+from bridge.commanding import command_error, send_command
 from bridge.errors import (
     FORBIDDEN_STATION,
-    RESERVED_COMMAND,
     ROOM_NOT_FOUND,
-    STATION_ERROR,
     STATION_NOT_REGISTERED,
     STATION_OFFLINE,
     STATION_OFFLINE_OR_UNKNOWN,
     STATION_TAKEN,
     STATION_UNREACHABLE,
-    TOO_MANY_COMMANDS,
     EventError,
     invalid,
 )
@@ -56,8 +53,6 @@ __all__ = [
     "unwatch",
     "watch",
 ]
-
-HUB_COMMANDS: Final = frozenset({"report-status", "join-room", "start-stream"})
 
 
 def register(gateway: Gateway, peer: Peer, data: Register) -> StationOnly:
@@ -133,37 +128,16 @@ def status_update(gateway: Gateway, peer: Peer, data: Status) -> None:
 
 
 def command(gateway: Gateway, peer: Peer, data: CommandRequest) -> Awaitable[CommandDone]:
-    station_id = data.station_id
-    if data.type in HUB_COMMANDS:
-        raise EventError(*RESERVED_COMMAND)
-    if not gateway.services.presence.online(station_id):
-        raise EventError(*STATION_OFFLINE)
-    try:
-        command_id, outcome = gateway.services.command(
-            station_id,
-            data.type,
-            data.params,
-            data.timeout_ms / 1000,
-            peer.peer_id,
-            lambda command: gateway.deliver(station_id, command),
-        )
-    except OverflowError:
-        raise EventError(*TOO_MANY_COMMANDS) from None
-    return _done(command_id, outcome)
+    sent = send_command(gateway, data.station_id, data.type, data.params, data.timeout_ms, peer.peer_id)
+    return _done(*sent)
 
 
 async def _done(command_id: str, waiting: asyncio.Future[Outcome]) -> CommandDone:
     outcome = await waiting
-    match outcome.stage:
-        case "done":
-            return CommandDone(id=command_id, result=outcome.result, ms=round(outcome.elapsed * 1000))
-        case "timeout":
-            delivered = "true" if outcome.delivered else "false"
-            raise EventError("STATION_TIMEOUT", f"The station did not finish in time, delivered={delivered}")
-        case "expired":
-            raise EventError("STATION_TIMEOUT", "The station got the command too late, delivered=true")
-        case _:
-            raise EventError(*STATION_ERROR, detail=outcome.error)
+    error = command_error(outcome.stage, outcome.delivered, outcome.error)
+    if error is not None:
+        raise error
+    return CommandDone(id=command_id, result=outcome.result, ms=round(outcome.elapsed * 1000))
 
 
 def command_reply(gateway: Gateway, peer: Peer, data: CommandReply) -> None:

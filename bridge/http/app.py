@@ -1,20 +1,82 @@
-"""The HTTP application: one router a subject, one shape of errors."""
+"""The HTTP application: one router a subject, one shape of errors, one frame around all answers."""
+
+from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bridge.gateway import Gateway
-from bridge.http import auth, errors, rooms, stations, system
+from bridge.http import audit as audit_trail
+from bridge.http import auth, commands, docs, errors, ice, rooms, system, users
+from bridge.http import stations as fleet
+from bridge.http.context import HttpSettings
+from bridge.http.headers import Frame
 from bridge.http.limits import BodyLimit
+from hub.accounts import Accounts
+from hub.audit import Audit
+from hub.command_records import CommandRecords
+from hub.stations import Stations
 
-__all__ = ["create_app"]
+__all__ = ["SOCKETIO_PATH", "HttpSettings", "create_app"]
+
+SOCKETIO_PATH = "/socket.io"
+
+SUBJECTS = (system, docs, auth, users, rooms, fleet, commands, ice, audit_trail)
+_ABOUT = "Stations on MQTT, browsers on WebSocket. Get a token at `/auth`, then press Authorize."
 
 
-def create_app(gateway: Gateway) -> FastAPI:
-    """The application for one gateway; WebSockets do not pass through it (see `bridge.connection`)."""
-    app = FastAPI(title="StationHub", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.gateway = gateway
+def create_app(
+    gateway: Gateway,
+    *,
+    settings: HttpSettings,
+    accounts: Accounts,
+    stations: Stations,
+    audit: Audit,
+    command_records: CommandRecords,
+    polling: ASGIApp,
+) -> FastAPI:
+    """The application for one gateway; WebSockets do not pass through it (see `bridge.connection`).
+
+    Args:
+        polling: Socket.IO's; it reads and bounds its bodies itself.
+    """
+    app = FastAPI(
+        title="StationHub",
+        version=version("stationhub"),
+        description=_ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.gateway, app.state.settings = gateway, settings
+    app.state.accounts, app.state.stations = accounts, stations
+    app.state.audit, app.state.command_records = audit, command_records
     app.add_middleware(BodyLimit)
-    errors.install(app)
-    for subject in (system, auth, rooms, stations):
+    app.add_middleware(_Beside, path=SOCKETIO_PATH, other=polling)
+    app.add_middleware(Frame, settings=settings)  # around the other
+    methods: dict[str, list[str]] = {}
+    for subject in SUBJECTS:
         app.include_router(subject.router)
+        for route in subject.router.routes:
+            if isinstance(route, APIRoute):
+                methods.setdefault(route.path, []).extend(sorted(route.methods))
+    errors.install(app, methods)
     return app
+
+
+class _Beside:
+    """ASGI middleware: hands one path, with or without a slash at its end, to another application."""
+
+    def __init__(self, app: ASGIApp, *, path: str, other: ASGIApp) -> None:
+        self._app, self._paths, self._other = app, (path, f"{path}/"), other
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._other if scope["type"] == "http" and scope["path"] in self._paths else self._app
+        await app(scope, receive, send)
+
+
+def _operation_id(route: APIRoute) -> str:
+    """The name of a route's function, which is therefore unique among all."""
+    return route.name

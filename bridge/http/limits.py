@@ -1,15 +1,28 @@
-"""Refuses request bodies that are too large, before anything is made of them."""
+"""Refuses request bodies that are too large, too slow, or no JSON where they claim to be, before anything is made of them."""
 
+import asyncio
+from typing import Final
+
+import orjson
+from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bridge.http.errors import failure
+from bridge.http.errors import NOT_JSON, failure
 from devices.messages import MAX_MESSAGE
 
-__all__ = ["BodyLimit"]
+__all__ = ["BODY_SECONDS", "BodyLimit"]
+
+BODY_SECONDS: Final = 30.0
+"""Seconds for a whole body to arrive."""
 
 
 class BodyLimit:
-    """ASGI middleware: 413 for a body over `MAX_MESSAGE` bytes, declared or not; no more than that is ever held."""
+    """ASGI middleware: no more than `MAX_MESSAGE` bytes of a body are ever held.
+
+    413 for a larger one, declared or not; 408 for one that does not arrive; 400 for JSON that RFC 8259 does not know (NaN, lone
+    surrogates, other encodings than UTF-8) or that is nested too deep: Python's own reader would let it in.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -18,9 +31,18 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = await _read(scope, receive)
-        if body is None:
-            await failure(413, f"The body is larger than {MAX_MESSAGE} bytes")(scope, receive, send)
+        headers = Headers(scope=scope)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _read(headers, receive)
+        except TimeoutError:
+            await failure(408, "The body did not arrive in time", {"Connection": "close"})(scope, receive, send)
+            return
+        except _Gone:
+            return
+        refused = _refusal(headers, body)
+        if refused is not None:
+            await refused(scope, receive, send)
             return
         first: Message | None = {"type": "http.request", "body": body, "more_body": False}
 
@@ -32,19 +54,36 @@ class BodyLimit:
         await self._app(scope, replay, send)
 
 
-async def _read(scope: Scope, receive: Receive) -> bytes | None:
-    """The body, or None when it is too large."""
-    headers = dict(scope["headers"])
-    declared = headers.get(b"content-length", b"")
+class _Gone(Exception):
+    """The client hung up in the middle of its request."""
+
+
+async def _read(headers: Headers, receive: Receive) -> bytes | None:
+    """The body, or None when it is too large. Raises _Gone."""
+    declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared) > MAX_MESSAGE:
         return None
     chunks, size = list[bytes](), 0
-    more = bool(declared) or b"transfer-encoding" in headers
+    more = bool(declared) or "transfer-encoding" in headers
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > MAX_MESSAGE:
             return None
         more = message.get("more_body", False)
     return b"".join(chunks)
+
+
+def _refusal(headers: Headers, body: bytes | None) -> Response | None:
+    if body is None:
+        return failure(413, f"The body is larger than {MAX_MESSAGE} bytes")
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if body and (kind == "application/json" or kind.endswith("+json")):
+        try:
+            orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return failure(400, [NOT_JSON])
+    return None

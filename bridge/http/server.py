@@ -1,9 +1,13 @@
 """uvicorn's HTTP protocol with what it lacks: a limit on the size of a request's head, and a time for it to arrive."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from bridge.http.errors import failure
+from bridge.http.headers import SECURITY
 
 __all__ = ["HEAD_BYTES", "HEAD_SECONDS", "HttpProtocol"]
 
@@ -11,7 +15,6 @@ HEAD_BYTES: Final = 64 * 1024
 """Bytes of request line and headers that may come after the first read, which the event loop bounds (256 KiB)."""
 HEAD_SECONDS: Final = 10.0
 """Seconds for a whole head, from the connection or from its first byte after an answer."""
-_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -26,8 +29,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._in_head and b"\r\n\r\n" not in data:  # a read that ends the head may bring a body along
             self._head_size += len(data)
             if self._head_size > HEAD_BYTES:
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
+                self._refuse(431, "The head of the request is too large")
                 return
         super().data_received(data)
 
@@ -44,6 +46,17 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_done()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "This is not HTTP")
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answers what never becomes a request, in the contract's shape, and hangs up."""
+        answer = failure(status, message, SECURITY | {"Connection": "close"})
+        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+        fields = b"".join(b"%b: %b\r\n" % field for field in answer.raw_headers)
+        self.transport.write(head + fields + b"\r\n" + answer.body)
+        self.transport.close()
 
     def _head_done(self) -> None:
         self._in_head = False

@@ -2,11 +2,14 @@
 
 from datetime import UTC, datetime
 from importlib.resources import files
+from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import HTMLResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
 
+from bridge.http.errors import NO_BROKER, RETRY_SECONDS, responses
 from bridge.http.identity import GatewayOf, loopback_or_admin
 from bridge.metrics import registry
 
@@ -14,39 +17,59 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["system"])
 
-_CONSOLE = files("bridge").joinpath("console/index.html").read_text(encoding="utf-8")
+_CONSOLE: Final = files("bridge").joinpath("console/index.html").read_text(encoding="utf-8")
+_CONSOLE_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src data:;"
+        " connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    ),
+    "Cache-Control": "no-cache",
+}
+_METRICS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+
+
+class Health(BaseModel):
+    """The process answers; the time is ISO 8601, UTC."""
+
+    status: Literal["ok"] = "ok"
+    service: Literal["stationhub"] = "stationhub"
+    timestamp: datetime
+
+
+class Ready(BaseModel):
+    """The hub can serve."""
+
+    status: Literal["ready"] = "ready"
 
 
 @router.get("/health")
-async def health() -> dict[str, str]:
+async def health() -> Health:
     """The process answers."""
-    return {"status": "ok", "service": "stationhub", "timestamp": datetime.now(UTC).isoformat()}
+    return Health(timestamp=datetime.now(UTC))
 
 
-@router.get("/ready")
-async def ready(gateway: GatewayOf) -> dict[str, str]:
+@router.get("/ready", responses=responses(503))
+async def ready(gateway: GatewayOf) -> Ready:
     """The process answers, and reaches its broker."""
     if not gateway.services.link.connected:
-        raise HTTPException(503, "The broker cannot be reached")
-    return {"status": "ready"}
+        raise HTTPException(503, NO_BROKER, {"Retry-After": str(RETRY_SECONDS)})
+    return Ready()
 
 
-@router.get("/metrics", dependencies=[Depends(loopback_or_admin)])
+@router.get(
+    "/metrics",
+    dependencies=[Depends(loopback_or_admin)],
+    response_class=Response,
+    responses=_METRICS | responses(401, 403),
+)
 async def metrics(gateway: GatewayOf) -> Response:
-    """Counters for Prometheus."""
+    """Counters for Prometheus. Needs no token on the machine itself, elsewhere an admin's."""
     return Response(generate_latest(registry(gateway)), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/", response_class=HTMLResponse)
+@router.get("/", response_class=HTMLResponse, include_in_schema=False)
 async def console() -> HTMLResponse:
     """The page that signs in and shows the fleet."""
-    policy = "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src data:"
-    return HTMLResponse(
-        _CONSOLE,
-        headers={
-            "Content-Security-Policy": policy + "; connect-src 'self' ws: wss:; frame-ancestors 'none'",
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "no-cache",
-        },
-    )
+    return HTMLResponse(_CONSOLE, headers=_CONSOLE_HEADERS)

@@ -1,0 +1,13 @@
+"""What the routes with pages have in common."""
+
+from typing import Annotated, Final
+
+from fastapi import Query
+
+__all__ = ["PRINTABLE", "Limit", "Offset"]
+
+PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
+"""Text without control characters: one line, and what every database takes."""
+
+Limit = Annotated[int, Query(ge=1, le=200, description="How many, at most.")]
+Offset = Annotated[int, Query(ge=0, le=1_000_000, description="How many to pass over.")]

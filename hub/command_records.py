@@ -1,0 +1,216 @@
+"""The commands that were sent over HTTP, and what came of them, kept in the database (contract.md section 5)."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from devices.clock import Clock
+from hub.commands import Outcome
+from hub.link import LinkDown
+from hub.store import commands as queries
+from hub.store.database import Database, StoreDown
+from hub.store.tables import CommandRow
+
+__all__ = ["KEPT_BYTES", "KEPT_MS", "MOST", "CommandRecord", "CommandRecords"]
+
+log = structlog.get_logger(__name__)
+
+KEPT_MS: Final = 30 * 86_400_000
+"""Milliseconds that a record is kept: 30 days."""
+MOST: Final = 100_000
+"""Records that are kept; the oldest go first."""
+KEPT_BYTES: Final = 64 * 1024
+"""Bytes of JSON of params or result that are kept; larger ones are only sent and answered."""
+LATE_MS: Final = 5_000
+"""Milliseconds past its deadline that a command may still be written down by the hub that sent it."""
+RETRIES: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds between the attempts to write down how a command ended, while the database is out of reach."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRecord:
+    """One command.
+
+    Attributes:
+        stage: `sent`, `done`, `error`, `timeout` or `expired`.
+        delivered: whether the station said that it has the command; None: not known yet, or never.
+        error: what the station said went wrong.
+        created_at, deadline_at, finished_at: milliseconds since 1970.
+    """
+
+    id: str
+    station_id: str
+    type: str
+    params: Any
+    requested_by: str
+    created_at: int
+    deadline_at: int
+    stage: str = "sent"
+    delivered: bool | None = None
+    result: Any = None
+    error: str | None = None
+    finished_at: int | None = None
+
+    @property
+    def ms(self) -> int | None:
+        """How long it took, in milliseconds."""
+        return None if self.finished_at is None else self.finished_at - self.created_at
+
+
+class CommandRecords:
+    """The records, in the database. All methods but `follow` raise StoreDown when it cannot be reached."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database, self._clock = database, clock
+        self._following: set[asyncio.Task[None]] = set()
+
+    async def open(
+        self, command_id: str, station_id: str, type: str, params: Any, timeout_ms: int, requested_by: str
+    ) -> CommandRecord:
+        """Writes down a command that is about to be sent."""
+        now = self._clock.wall_ms()
+        record = CommandRecord(
+            id=command_id,
+            station_id=station_id,
+            type=type,
+            params=params,
+            requested_by=requested_by,
+            created_at=now,
+            deadline_at=now + timeout_ms,
+        )
+        async with self._database.session() as session:
+            session.add(
+                CommandRow(
+                    id=command_id,
+                    station_id=station_id,
+                    type=_text(type),
+                    params=_kept(params),
+                    requested_by=requested_by,
+                    stage=record.stage,
+                    delivered=None,
+                    result=None,
+                    error=None,
+                    created_at=now,
+                    deadline_at=record.deadline_at,
+                    finished_at=None,
+                )
+            )
+        return record
+
+    async def discard(self, record: CommandRecord) -> None:
+        """Takes back a command that could not be sent."""
+        async with self._database.session() as session:
+            row = await session.get(CommandRow, record.id)
+            if row is not None:
+                await session.delete(row)
+
+    def follow(self, record: CommandRecord, outcome: asyncio.Future[Outcome]) -> asyncio.Future[CommandRecord]:
+        """Writes down how a command ends, whoever waits for it.
+
+        Returns:
+            the record to come, once it is written or was tried to; LinkDown when the hub stops before.
+        """
+        ended: asyncio.Future[CommandRecord] = asyncio.get_running_loop().create_future()
+        # nobody may be waiting any more
+        ended.add_done_callback(lambda future: future.cancelled() or future.exception())
+        task = asyncio.create_task(self._follow(record, outcome, ended), name="command record")
+        self._following.add(task)
+        task.add_done_callback(self._following.discard)
+        return ended
+
+    async def _follow(
+        self, record: CommandRecord, outcome: asyncio.Future[Outcome], ended: asyncio.Future[CommandRecord]
+    ) -> None:
+        try:
+            end = await outcome
+        except LinkDown as stopping:
+            if not ended.done():
+                ended.set_exception(stopping)
+            return
+        except asyncio.CancelledError:
+            ended.cancel()
+            raise
+        record = replace(
+            record,
+            stage=end.stage,
+            delivered=end.delivered,
+            result=end.result,
+            error=end.error,
+            # by the clock that does not jump
+            finished_at=record.created_at + round(end.elapsed * 1000),
+        )
+        for pause in (*RETRIES, None):
+            try:
+                await self._close(record)
+            except StoreDown:
+                log.warning("how a command ended is not written down, the database is out of reach", trying=pause)
+            else:
+                pause = None
+            if not ended.done():
+                ended.set_result(record)
+            if pause is None:
+                return
+            await asyncio.sleep(pause)
+
+    async def _close(self, record: CommandRecord) -> None:
+        async with self._database.session() as session:
+            row = await session.get(CommandRow, record.id)
+            if row is None:  # pruned since
+                return
+            row.stage, row.delivered, row.finished_at = record.stage, record.delivered, record.finished_at
+            row.result, row.error = _kept(record.result), None if record.error is None else _text(record.error)
+
+    async def read(self, station_id: str, command_id: str) -> CommandRecord | None:
+        """A station's command; None when there is none of that id."""
+        async with self._database.session() as session:
+            row = await session.get(CommandRow, command_id)
+        return None if row is None or row.station_id != station_id else self._record(row)
+
+    async def page(self, station_id: str, *, limit: int, offset: int = 0) -> tuple[list[CommandRecord], int]:
+        """Some of a station's commands, newest first, and how many there are in all."""
+        async with self._database.session() as session:
+            rows, total = await queries.page(session, station_id, limit, offset)
+        return [self._record(row) for row in rows], total
+
+    async def prune(self) -> None:
+        """Forgets records that are too old, or too many."""
+        async with self._database.session() as session:
+            await queries.prune(session, self._clock.wall_ms() - KEPT_MS, MOST)
+
+    async def stop(self) -> None:
+        """Stops writing down; what is not by now reads as `timeout` later."""
+        for task in self._following:
+            task.cancel()
+        await asyncio.gather(*self._following, return_exceptions=True)
+
+    def _record(self, row: CommandRow) -> CommandRecord:
+        # a hub that died, or stopped, never wrote down how it ended
+        lost = row.stage == "sent" and self._clock.wall_ms() > row.deadline_at + LATE_MS
+        return CommandRecord(
+            id=row.id,
+            station_id=row.station_id,
+            type=row.type,
+            params=row.params,
+            requested_by=row.requested_by,
+            created_at=row.created_at,
+            deadline_at=row.deadline_at,
+            stage="timeout" if lost else row.stage,
+            delivered=row.delivered,
+            result=row.result,
+            error=row.error,
+            finished_at=row.deadline_at if lost else row.finished_at,
+        )
+
+
+def _kept(value: Any) -> Any:
+    """A JSON value as the database takes it, or None when it is too large."""
+    encoded = orjson.dumps(value)
+    return orjson.loads(encoded) if len(encoded) <= KEPT_BYTES else None
+
+
+def _text(value: str) -> str:
+    """Text as PostgreSQL takes it; JSON may hold what it likes."""
+    return value.replace("\0", "\ufffd")
