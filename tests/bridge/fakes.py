@@ -10,6 +10,7 @@ from bridge.gateway import Gateway
 from bridge.limits import TokenBucket
 from bridge.peer import Peer
 from hub.auth import Identity, Tokens
+from hub.authentication import Authenticator
 from hub.intake import Intake
 from hub.services import Services
 from tests.fakes import FakeBroker, FakeClock, FakeLink
@@ -69,9 +70,9 @@ class Bench:
         self, *, nid: str = "aaaaaaaa", broker: FakeBroker | None = None, clock: FakeClock | None = None, **options: Any
     ) -> None:
         self.clock, self.link = clock or FakeClock(), FakeLink(broker)
-        self.services = Services(self.link, self.clock, nid=nid)
         self.tokens = Tokens("a secret of the tests, long enough", clock=lambda: self.clock.wall / 1000)
-        self.gateway = Gateway(self.services, self.tokens, **options)
+        self.services = Services(self.link, self.clock, Authenticator(self.tokens), nid=nid)
+        self.gateway = Gateway(self.services, **options)
         self.services.start(self.gateway)
         Intake(self.services).subscribe()
         assert not self.services.has_synced.is_set()

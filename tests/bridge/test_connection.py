@@ -629,6 +629,9 @@ class FakeTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         self.reading = True
 
+    def abort(self) -> None:
+        self.closed = True
+
     def is_closing(self) -> bool:
         return self.closed
 
@@ -666,12 +669,51 @@ async def test_the_answers_of_one_read_are_one_write(wired: Wired) -> None:
     assert transport.writes == [b"".join(text_frame(b"%d" % n) for n in range(20)) + b"\x8a\x01p"]
 
 
-async def test_a_write_outside_a_read_leaves_at_once(wired: Wired) -> None:
-    """A push is not kept back; a frame goes out as it is."""
+async def test_writes_outside_a_read_leave_together_when_the_loop_turns(wired: Wired) -> None:
+    """A push is kept back no longer than that; frames go out as they are, in order, also with what a read adds meanwhile."""
     connection, transport, _ = wired
     connection.send_frame(text_frame(b"push"))
     connection.send_text(b"text")
-    assert transport.writes == [text_frame(b"push"), text_frame(b"text")]
+    assert transport.writes == []
+    assert connection.buffered == len(text_frame(b"push") + text_frame(b"text"))
+    await asyncio.sleep(0)
+    assert transport.writes == [text_frame(b"push") + text_frame(b"text")]
+    connection.send_text(b"push")
+    connection.data_received(frame(TEXT, b"answer"))
+    await asyncio.sleep(0)
+    assert transport.writes[1:] == [text_frame(b"push") + text_frame(b"answer")]
+    connection.send_text(b"again")
+    await asyncio.sleep(0)
+    assert transport.writes[2:] == [text_frame(b"again")]
+
+
+async def test_writes_outside_a_read_do_not_pile_up_before_the_transport(wired: Wired) -> None:
+    """More than the high-water mark, with what the socket has not taken, leaves at once: else nobody tells when it has left."""
+    connection, transport, _ = wired
+    transport.unsent = HIGH_WATER - 10
+    connection.send_text(b"small")
+    assert transport.writes == []
+    connection.send_text(b"more")
+    assert transport.writes == [text_frame(b"small") + text_frame(b"more")]
+
+
+@pytest.mark.parametrize("end", ["close", "eof", "abort", "lost"])
+async def test_what_was_pushed_before_the_end_leaves_or_is_dropped_in_peace(wired: Wired, end: str) -> None:
+    """Before a Close, and to a client that ended its side, it is sent; a cut connection is left alone when the loop turns."""
+    connection, transport, _ = wired
+    connection.send_text(b"last")
+    match end:
+        case "close":
+            connection.close(4000)
+        case "eof":
+            connection.eof_received()
+        case "abort":
+            connection.abort()
+        case "lost":
+            connection.connection_lost(None)
+    await asyncio.sleep(0)
+    sent = {"close": text_frame(b"last") + b"\x88\x02\x0f\xa0", "eof": text_frame(b"last")}
+    assert b"".join(transport.writes) == sent.get(end, b"")
 
 
 async def test_what_was_read_waits_while_the_socket_is_full(wired: Wired) -> None:

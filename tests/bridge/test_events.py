@@ -651,9 +651,9 @@ def test_broker_out_of_reach(bench: Bench) -> None:
 
 
 def test_kicked_by_a_newer_login(bench: Bench) -> None:
-    old = bench.join(bench.gateway.authenticate(bench.tokens.mint_user("u1", role="operator")))
+    old = bench.join(bench.gateway.authenticator.authenticate(bench.tokens.mint_user("u1", role="operator")))
     bench.clock.forward(1)
-    bench.gateway.authenticate(bench.tokens.mint_user("u1", role="operator"))
+    bench.gateway.authenticator.authenticate(bench.tokens.mint_user("u1", role="operator"))
     assert old.take()[-1] == ("kicked", {"reason": "NEW_LOGIN"})
     assert old.wire.closed == (4403, "NEW_LOGIN")
 

@@ -147,9 +147,9 @@ def test_a_late_will_of_an_earlier_connection(cluster: Cluster) -> None:
 
 def test_kick_across_nodes(cluster: Cluster) -> None:
     """A newer login on one node closes the sockets of the older on the other."""
-    old = cluster.here.join(cluster.here.gateway.authenticate(cluster.here.tokens.mint_user("u1")))
+    old = cluster.here.join(cluster.here.gateway.authenticator.authenticate(cluster.here.tokens.mint_user("u1")))
     cluster.clock.forward(1)
-    cluster.there.gateway.authenticate(cluster.here.tokens.mint_user("u1"))
+    cluster.there.gateway.authenticator.authenticate(cluster.here.tokens.mint_user("u1"))
     cluster.broker.settle()
     assert old.wire.closed == (4403, "NEW_LOGIN")
 
