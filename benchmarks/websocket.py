@@ -10,8 +10,6 @@ of them on uvloop. Every server does the same work: parse a JSON request, write 
 """
 
 import argparse
-import asyncio
-import base64
 import json
 import os
 import platform
@@ -20,7 +18,6 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Final
 
 import orjson
@@ -30,21 +27,21 @@ from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websockets
 
+from benchmarks.ack_load import REQUEST, Shape, Target, load
 from bridge.connection import Settings, protocol_class
 from bridge.door import Door, Handshake, Wire
 from bridge.gateway import Gateway
 from bridge.native import NativeDoor
 from devices.clock import SystemClock
 from hub.auth import Tokens
+from hub.authentication import Authenticator
 from hub.link import LinkDown, OnConnected, OnMessage
 from hub.services import Services
 
 __all__ = ["main"]
 
-CONNECTIONS: Final = 50
-IN_FLIGHT: Final = 20
+SHAPE: Final = Shape(50, 20)
 TOKENS: Final = Tokens("a secret of the benchmark, long enough")
-REQUEST: Final = b'{"id":1,"event":"ping","data":{}}'
 
 
 def ack(message: bytes | str) -> bytes:
@@ -94,14 +91,17 @@ class NoBroker:
     def subscribe(self, topic_filter: str, on_message: OnMessage) -> None:
         """Nothing comes."""
 
+    def cut(self, owner: str, refused: Callable[[Any], bool], *, end: bool) -> None:
+        """Nobody is connected."""
+
     def watch_connection(self, on_connected: OnConnected) -> None:
         """Nothing changes."""
 
 
 async def serve_hub(listener: socket.socket) -> None:
     """The whole native door."""
-    services = Services(NoBroker(), SystemClock())
-    gateway = Gateway(services, TOKENS, event_rate=0.0)
+    services = Services(NoBroker(), SystemClock(), Authenticator(TOKENS))
+    gateway = Gateway(services, event_rate=0.0)
     services.start(gateway)
     settings = Settings(doors={"/ws": lambda handshake: NativeDoor(gateway, handshake)})
     await _serve_uvicorn(listener, FastAPI(), protocol_class(settings))
@@ -142,86 +142,15 @@ SERVERS: Final[dict[str, Callable[[socket.socket], Awaitable[None]]]] = {
 }
 
 
-def masked(payload: bytes) -> bytes:
-    """One short client frame; the mask is zeros."""
-    return bytes((0x81, 0x80 | len(payload))) + b"\0\0\0\0" + payload
-
-
-class Client(asyncio.Protocol):
-    """Keeps IN_FLIGHT requests on the way and counts the acks; every ack is under 126 bytes."""
-
-    def __init__(self) -> None:
-        self.acks = 0
-        self.open: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.transport: asyncio.Transport
-        self._rest = b""
-        self._started = False
-        self._frame = masked(REQUEST)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]  # a TCP transport, whichever the loop's class
-        token = TOKENS.mint_user("benchmark", role=None, type="guest")
-        key = base64.b64encode(os.urandom(16)).decode()
-        self.transport.write(
-            f"GET /ws?token={token} HTTP/1.1\r\nHost: localhost\r\n"
-            f"Upgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.open.done():
-            self.open.set_exception(ConnectionError("the server closed the connection before it was open"))
-
-    def start(self) -> None:
-        """Sends the first requests."""
-        self._started = True
-        self.transport.write(self._frame * IN_FLIGHT)
-
-    def data_received(self, data: bytes) -> None:
-        data = self._rest + data
-        if not self.open.done():
-            head, end, data = data.partition(b"\r\n\r\n")
-            if not end:
-                self._rest = head
-                return
-            if b" 101 " not in head[:16]:
-                self.transport.abort()
-                return
-            self.open.set_result(None)
-        count, at, size = 0, 0, len(data)
-        while size - at >= 2 and at + 2 + data[at + 1] <= size:
-            count += data[at] == 0x81
-            at += 2 + data[at + 1]
-        self._rest = data[at:]
-        if self._started:  # before that comes a welcome
-            self.acks += count
-            self.transport.write(self._frame * count)
-
-
-async def load(port: int, seconds: float) -> int:
-    """Acks per second of the server on `port`."""
-    loop = asyncio.get_running_loop()
-    clients = [(await loop.create_connection(Client, "127.0.0.1", port))[1] for _ in range(CONNECTIONS)]
-    for client in clients:
-        await asyncio.wait_for(client.open, 10)
-        client.start()
-    await asyncio.sleep(seconds / 4)  # warm
-    before, began = sum(client.acks for client in clients), perf_counter()
-    await asyncio.sleep(seconds)
-    rate = (sum(client.acks for client in clients) - before) / (perf_counter() - began)
-    for client in clients:
-        client.transport.abort()
-    return round(rate)
-
-
 def measure(name: str, seconds: float) -> int:
     """Starts one server in its own process, loads it, ends it."""
     with socket.create_server(("127.0.0.1", 0), backlog=1_024) as listener:
         command = [sys.executable, "-m", "benchmarks.websocket", "--serve", name, "--fd", str(listener.fileno())]
         server = subprocess.Popen(command, pass_fds=[listener.fileno()])
         port = listener.getsockname()[1]
+    path = f"/ws?token={TOKENS.mint_user('benchmark', role=None, type='guest')}"
     try:
-        return uvloop.run(load(port, seconds))
+        return round(load(Target(port=port, pid=server.pid, path=path, request=REQUEST), SHAPE, seconds)["acks_per_s"])
     finally:
         server.kill()
         server.wait()
@@ -242,8 +171,8 @@ def main() -> None:
     figures = {
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
-        "connections": CONNECTIONS,
-        "inFlight": IN_FLIGHT,
+        "connections": SHAPE.connections,
+        "inFlight": SHAPE.in_flight,
         "acksPerSecond": rates,
         "oursTo": {name: round(rates["ours"] / rate, 2) for name, rate in rates.items() if name != "ours"},
         "hubTo": {name: round(rates["hub"] / rate, 2) for name, rate in rates.items() if name != "hub"},
