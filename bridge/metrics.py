@@ -1,6 +1,6 @@
 """The live counters as Prometheus metrics; read at every scrape, kept nowhere twice."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -8,6 +8,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from bridge.gateway import Gateway
+from bridge.socketio.server import EngineServer
 from hub.broker.engine import Engine
 from hub.embedded import EmbeddedLink
 
@@ -57,10 +58,7 @@ class _Counters(Collector):
         dropped.add_metric(["stale"], board.stale)
         dropped.add_metric(["invalid"], board.invalid)
         yield dropped
-        errors = CounterMetricFamily("stationhub_event_errors", "Events refused", labels=["code"])
-        for code, count in gateway.counters.errors.items():
-            errors.add_metric([code], count)
-        yield errors
+        yield _family("stationhub_event_errors", "Events refused", "code", gateway.counters.errors)
 
 
 class _Broker(Collector):
@@ -97,16 +95,42 @@ class _Broker(Collector):
             ("stationhub_mqtt_disconnects", "Ends of connections", "reason", stats.disconnects),
             ("stationhub_mqtt_denied", "Packets refused for want of rights", "action", stats.denied),
         ):
-            family = CounterMetricFamily(name, text, labels=[label])
-            for key, count in counts.items():
-                family.add_metric([key], count)
-            yield family
+            yield _family(name, text, label, counts)
 
 
-def registry(gateway: Gateway) -> CollectorRegistry:
-    """The metrics of one gateway, its broker if it is embedded, and its process."""
+class _SocketIo(Collector):
+    """The Socket.IO door's."""
+
+    def __init__(self, socketio: EngineServer) -> None:
+        self._socketio = socketio
+
+    def collect(self) -> Iterator[Metric]:
+        counters = self._socketio.counters
+        sessions = GaugeMetricFamily("stationhub_socketio_sessions", "Socket.IO sessions", labels=["transport"])
+        for transport, count in self._socketio.sessions.items():
+            sessions.add_metric([transport], count)
+        yield sessions
+        yield CounterMetricFamily("stationhub_socketio_upgraded", "Sessions gone on by WebSocket", counters.upgraded)
+        yield CounterMetricFamily("stationhub_socketio_refused", "Sessions refused as too many", counters.refused)
+        for name, text, label, counts in (
+            ("stationhub_socketio_opened", "Sessions opened", "transport", counters.opened),
+            ("stationhub_socketio_ended", "Sessions ended", "reason", counters.ended),
+        ):
+            yield _family(name, text, label, counts)
+
+
+def _family(name: str, text: str, label: str, counts: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for key, count in counts.items():
+        family.add_metric([key], count)
+    return family
+
+
+def registry(gateway: Gateway, socketio: EngineServer) -> CollectorRegistry:
+    """The metrics of one gateway, its doors, its broker if it is embedded, and its process."""
     found = CollectorRegistry()
     found.register(_Counters(gateway))
+    found.register(_SocketIo(socketio))
     link = gateway.services.link
     if isinstance(link, EmbeddedLink):
         found.register(_Broker(link.broker.engine))

@@ -1,7 +1,7 @@
 """Whether a token is good now: its signature and times, the one valid session of its user, what was revoked of a station.
 
-Every door asks here: MQTT, both WebSocket doors, HTTP. What an admission changes (a newer login ends the older) goes to the services,
-which tell the other nodes, and to the database, which remembers it over a restart.
+Every door asks here: MQTT, both WebSocket doors, HTTP. What an admission changes (a newer login ends the older) goes to the
+services, which tell the other nodes, and to the database, which remembers it over a restart.
 """
 
 import asyncio

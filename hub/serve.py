@@ -257,7 +257,7 @@ class Hub:
                 stations=self.stations,
                 audit=self.audit,
                 command_records=self.command_records,
-                polling=self.socketio,
+                socketio=self.socketio,
             ),
             http=HttpProtocol,
             ws=protocol_class(sockets),

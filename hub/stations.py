@@ -17,6 +17,7 @@ from devices.messages import Verdict
 from hub.audit import Audit, Author
 from hub.credentials import hash_key, new_key
 from hub.services import Services
+from hub.shared_read import SharedRead
 from hub.station_list import StationFilter, cut, shown
 from hub.store import stations as queries
 from hub.store.database import Database
@@ -82,6 +83,8 @@ class Stations:
 
     def __init__(self, database: Database, audit: Audit, services: Services) -> None:
         self._database, self._audit, self._services = database, audit, services
+        self._directory = SharedRead(self._read_directory)
+        self._cutting = asyncio.Lock()
 
     # ---- reading
 
@@ -98,16 +101,19 @@ class Stations:
 
     async def page(self, which: StationFilter, *, limit: int, offset: int = 0) -> tuple[list[Station], int]:
         """Some of the stations, and how many match in all."""
-        async with self._database.session() as session:
-            entered = await queries.light(session)
-            deleted = await queries.deleted_ids(session)
+        entered, deleted = await self._directory.get()
         presence = self._services.presence
-        verdicts = {sid: verdict for sid in presence.ids() if (verdict := presence.judged(sid)) is not None}
-        # thousands of comparisons: beside the event loop
-        ids, total = await asyncio.to_thread(cut, entered, deleted, verdicts, which, limit=limit, offset=offset)
+        # thousands of comparisons: beside the event loop, in one thread, for with more it would get its turn late
+        async with self._cutting:
+            verdicts = {sid: verdict for sid in presence.ids() if (verdict := presence.judged(sid)) is not None}
+            ids, total = await asyncio.to_thread(cut, entered, deleted, verdicts, which, limit=limit, offset=offset)
         async with self._database.session() as session:
             entries = await queries.by_ids(session, ids)
         return [self._station(station_id, entries.get(station_id)) for station_id in ids], total
+
+    async def _read_directory(self) -> tuple[list[queries.Light], set[str]]:
+        async with self._database.session() as session:
+            return await queries.light(session), await queries.deleted_ids(session)
 
     async def read(self, station_id: str) -> Station:
         """One station. Raises NoSuchStation."""

@@ -13,6 +13,7 @@ from bridge.http import stations as fleet
 from bridge.http.context import HttpSettings
 from bridge.http.headers import Frame
 from bridge.http.limits import BodyLimit
+from bridge.socketio.application import SocketIo
 from hub.accounts import Accounts
 from hub.audit import Audit
 from hub.command_records import CommandRecords
@@ -34,12 +35,12 @@ def create_app(
     stations: Stations,
     audit: Audit,
     command_records: CommandRecords,
-    polling: ASGIApp,
+    socketio: SocketIo,
 ) -> FastAPI:
     """The application for one gateway; WebSockets do not pass through it (see `bridge.connection`).
 
     Args:
-        polling: Socket.IO's; it reads and bounds its bodies itself.
+        socketio: answers what is polled; it reads and bounds its bodies itself.
     """
     app = FastAPI(
         title="StationHub",
@@ -51,17 +52,18 @@ def create_app(
         generate_unique_id_function=_operation_id,
     )
     app.state.gateway, app.state.settings = gateway, settings
+    app.state.socketio = socketio
     app.state.accounts, app.state.stations = accounts, stations
     app.state.audit, app.state.command_records = audit, command_records
     app.add_middleware(BodyLimit)
-    app.add_middleware(_Beside, path=SOCKETIO_PATH, other=polling)
+    app.add_middleware(_Beside, path=SOCKETIO_PATH, other=socketio)
     app.add_middleware(Frame, settings=settings)  # around the other
     methods: dict[str, list[str]] = {}
     for subject in SUBJECTS:
         app.include_router(subject.router)
         for route in subject.router.routes:
             if isinstance(route, APIRoute):
-                methods.setdefault(route.path, []).extend(sorted(route.methods))
+                methods.setdefault(route.path, []).extend(sorted(route.methods or ()))
     errors.install(app, methods)
     return app
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any, Final, Literal
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
@@ -64,9 +64,9 @@ async def ready(gateway: GatewayOf) -> Ready:
     response_class=Response,
     responses=_METRICS | responses(401, 403),
 )
-async def metrics(gateway: GatewayOf) -> Response:
+async def metrics(request: Request, gateway: GatewayOf) -> Response:
     """Counters for Prometheus. Needs no token on the machine itself, elsewhere an admin's."""
-    return Response(generate_latest(registry(gateway)), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(registry(gateway, request.app.state.socketio)), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/", response_class=HTMLResponse, include_in_schema=False)

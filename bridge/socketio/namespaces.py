@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from bridge.door import Handshake, Wire
+from bridge.limits import TokenBucket
 from bridge.socketio.engine_packets import BadPacket
 from bridge.socketio.packets import (
     ACK,
@@ -30,10 +31,12 @@ from bridge.socketio.packets import (
 from bridge.socketio.parts import WS_POLICY
 from bridge.socketio.session import Session
 
-__all__ = ["MAX_REFUSED", "Application", "Connection", "Member", "NamespaceSocket", "OnAck"]
+__all__ = ["ASK_BURST", "ASK_RATE", "Application", "Connection", "Member", "NamespaceSocket", "OnAck"]
 
-MAX_REFUSED: Final = 10
-"""Requests for a namespace that may be refused on one connection."""
+ASK_RATE: Final = 1.0
+"""Requests for a namespace that one connection may make a second, in the long run: each is a login, and a fleet's statuses."""
+ASK_BURST: Final = 10.0
+"""The same, at once."""
 INVALID_NAMESPACE: Final = "Invalid namespace"
 
 OnAck = Callable[[list[Any]], None]
@@ -176,7 +179,7 @@ class Connection:
         self._decoder = Decoder(session.settings.max_payload)
         self._sockets: dict[str, NamespaceSocket] = {}
         self._main: Callable[[list[Any], str], None] | None = None
-        self._refused = 0
+        self._asks = TokenBucket(ASK_RATE, ASK_BURST)
         self._ending: tuple[int, str] | None = None
         self._timer: Any = None
         self._wait()
@@ -234,7 +237,6 @@ class Connection:
     def refused(self, socket: NamespaceSocket) -> None:
         """The application did not; the client may ask again, some time."""
         del self._sockets[socket.namespace]
-        self._count_refusal()
 
     def close_soon(self, code: int, reason: str) -> None:
         """Ends the connection in a moment: whoever calls this may be in the middle of all peers."""
@@ -263,9 +265,10 @@ class Connection:
     def _connect(self, packet: Packet, socket: NamespaceSocket | None) -> None:
         if socket is not None:
             raise BadPacket("a namespace asked for twice")
+        if not self._asks.take(self.session.now()):
+            raise BadPacket("namespaces asked for too often")
         if packet.namespace not in self._application.namespaces:
             self.session.send(encode(CONNECT_ERROR, packet.namespace, data={"message": INVALID_NAMESPACE}))
-            self._count_refusal()
             return
         socket = self._sockets[packet.namespace] = NamespaceSocket(self, packet.namespace)
         self._application.connect(socket, packet.data or {})
@@ -283,11 +286,6 @@ class Connection:
 
     def _members(self) -> list[Member]:
         return [socket.member for socket in self._sockets.values() if socket.member is not None]
-
-    def _count_refusal(self) -> None:
-        self._refused += 1
-        if self._refused >= MAX_REFUSED:
-            self.close_soon(WS_POLICY, "Refused too often")
 
     # ---- time
 

@@ -126,6 +126,7 @@ async def test_metrics(world: World, http: httpx.AsyncClient) -> None:
     text = (await http.get("/metrics")).text
     assert "stationhub_stations_online 1.0" in text
     assert "stationhub_statuses_clamped_total 0.0" in text
+    assert 'stationhub_socketio_sessions{transport="polling"} 0.0' in text
     assert "stationhub_stream_responses_stray_total 0.0" in text
     assert "process_resident_memory_bytes" in text
     far = {"X-Forwarded-For": "203.0.113.9"}
