@@ -11,9 +11,6 @@ from itertools import count
 from typing import Final
 from unicodedata import normalize
 
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from devices.clock import Clock
 from hub.account_rules import (
     PASSWORD_MAX,
@@ -31,15 +28,16 @@ from hub.account_rules import (
 from hub.auth import ROLES, Role
 from hub.passwords import Busy, Passwords
 from hub.store import accounts as query
+from hub.store.accounts import Session
 from hub.store.database import Database, StoreDown
 from hub.store.tables import AccountRow
 from hub.throttle import Throttle
 
-__all__ = ["Account", "Accounts", "Also"]
+__all__ = ["Account", "Accounts", "Also", "Session"]
 
 FIRST_ADMIN: Final = "admin"
 
-Also = Callable[[AsyncSession, Account], Awaitable[None]]
+Also = Callable[[Session, Account], Awaitable[None]]
 """What else is done in the transaction of a change, for example to note it in the audit."""
 
 
@@ -224,14 +222,10 @@ class Accounts:
             created_at=now,
             updated_at=now,
         )
-        try:
-            async with self._database.session() as session:
-                session.add(row)
-                await session.flush()
-                if also is not None:
-                    await also(session, _account(row))
-        except IntegrityError:
-            raise EmailTaken from None
+        async with self._database.session() as session:
+            await query.add(session, row)
+            if also is not None:
+                await also(session, _account(row))
         return _account(row)
 
     async def change(
@@ -310,7 +304,7 @@ class Accounts:
                 continue
         raise AssertionError
 
-    async def _locked(self, session: AsyncSession, user_id: str, *, lowers: bool) -> AccountRow:
+    async def _locked(self, session: Session, user_id: str, *, lowers: bool) -> AccountRow:
         """An account to be changed; `lowers`: it may be an admin's no more. Raises NoSuchAccount, LastAdmin."""
         admins = await query.admins(session) if lowers else []
         row = _there(await query.lock(session, user_id))

@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from devices.clock import Clock
 from hub.auth import Identity
 from hub.store import audit as queries
 from hub.store.audit import AuditFilter
-from hub.store.database import Database
+from hub.store.database import Database, Session
 from hub.store.tables import AuditRow
 
 __all__ = ["KEPT_MS", "Audit", "Author"]
@@ -39,7 +37,7 @@ class Audit:
         target: str,
         detail: Mapping[str, Any],
         *,
-        session: AsyncSession | None = None,
+        session: Session | None = None,
     ) -> None:
         """Adds a row.
 

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import structlog
 
 from devices.messages import UserRecord
-from hub.auth import DAY, Identity, KeyUnknown, Role, TokenRefused, Tokens, station_key
+from hub.auth import CLOCK_TOLERANCE, DAY, Identity, KeyUnknown, Role, TokenRefused, Tokens, station_key
 from hub.credentials import Credentials
 from hub.jwks import Jwks
 from hub.sessions import ENDED, Effect, PublishUser, Sessions
@@ -139,34 +139,53 @@ class Authenticator:
         lifetime: float = DAY,
     ) -> str:
         """A token of a new session, which ends the user's older one. `lifetime` in seconds. Raises StoreDown."""
-        known = self.sessions.newest(user_id)
-        token = self.tokens.mint_user(
-            user_id,
-            role=role,
-            type=type,
-            nickname=nickname,
-            lifetime=lifetime,
-            after=known.issued_at if known is not None and type == "registered" else 0.0,
-        )
-        identity = self.tokens.verify(token)
-        if type == "registered":
-            await self._remember(user_id, UserRecord(session_id=identity.session_id, issued_at=identity.issued_at))
-            self._carry_out(self.sessions.admit(identity))
-        return token
+        after = 0.0
+        while True:
+            token = self.tokens.mint_user(
+                user_id,
+                role=role,
+                type=type,
+                nickname=nickname,
+                lifetime=lifetime,
+                after=after or self._known_to(user_id),
+            )
+            if type == "guest":
+                return token
+            identity = self.tokens.verify(token)
+            record = UserRecord(session_id=identity.session_id, issued_at=identity.issued_at)
+            standing = await self._remember(user_id, record)
+            if standing == record:
+                self._carry_out(self.sessions.admit(identity))
+                return token
+            after = standing.issued_at
 
     async def end_sessions(self, user_id: str) -> None:
         """Every token that the user has is no good from now on. Raises StoreDown."""
-        known = self.sessions.newest(user_id)
-        record = UserRecord(
-            session_id=ENDED + secrets.token_hex(16),
-            issued_at=round(max(self._clock(), known.issued_at + 0.001 if known else 0.0), 3),
-        )
-        await self._remember(user_id, record)
-        self._carry_out(self.sessions.replace(user_id, record))
+        after = self._known_to(user_id)
+        while True:
+            issued_at = round(max(self._clock(), after + 0.001), 3)
+            record = UserRecord(session_id=ENDED + secrets.token_hex(16), issued_at=issued_at)
+            standing = await self._remember(user_id, record)
+            if standing == record:
+                self._carry_out(self.sessions.replace(user_id, record))
+                return
+            after = standing.issued_at
 
-    async def _remember(self, user_id: str, record: UserRecord) -> None:
-        if self._store is not None:
-            await self._store.save({user_id: record})
+    def _known_to(self, user_id: str) -> float:
+        """When the session was issued that this node takes for the user's newest, seconds since 1970."""
+        known = self.sessions.newest(user_id)
+        return 0.0 if known is None else known.issued_at
+
+    async def _remember(self, user_id: str, record: UserRecord) -> UserRecord:
+        """What stands now: another node may have written a newer one, by a clock that is ahead."""
+        return record if self._store is None else (await self._store.save({user_id: record}))[user_id]
+
+    async def prune(self) -> None:
+        """Forgets of guests who left that they did, once no token of theirs can be good any more. Raises StoreDown."""
+        old = self.sessions.ended_guests(before=self._clock() - DAY - 2 * CLOCK_TOLERANCE)
+        if old and self._store is not None:
+            await self._store.forget(old)
+        self._carry_out([effect for user_id in old for effect in self.sessions.forget(user_id)])
 
     def _carry_out(self, effects: Sequence[Effect]) -> None:
         if self._store is not None:

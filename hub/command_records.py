@@ -124,36 +124,28 @@ class CommandRecords:
     async def _follow(
         self, record: CommandRecord, outcome: asyncio.Future[Outcome], ended: asyncio.Future[CommandRecord]
     ) -> None:
+        end: CommandRecord | None = None
         try:
-            end = await outcome
-        except LinkDown as stopping:
+            end = _ended(record, await outcome)
+            for pause in (*RETRIES, None):
+                try:
+                    await self._close(end)
+                except StoreDown:
+                    log.warning("how a command ended is not written down, the database is out of reach", trying=pause)
+                else:
+                    return
+                if not ended.done():
+                    ended.set_result(end)
+                if pause is not None:
+                    await asyncio.sleep(pause)
+        except LinkDown:
+            pass  # the hub stops, as it does when this task is cancelled
+        finally:
             if not ended.done():
-                ended.set_exception(stopping)
-            return
-        except asyncio.CancelledError:
-            ended.cancel()
-            raise
-        record = replace(
-            record,
-            stage=end.stage,
-            delivered=end.delivered,
-            result=end.result,
-            error=end.error,
-            # by the clock that does not jump
-            finished_at=record.created_at + round(end.elapsed * 1000),
-        )
-        for pause in (*RETRIES, None):
-            try:
-                await self._close(record)
-            except StoreDown:
-                log.warning("how a command ended is not written down, the database is out of reach", trying=pause)
-            else:
-                pause = None
-            if not ended.done():
-                ended.set_result(record)
-            if pause is None:
-                return
-            await asyncio.sleep(pause)
+                if end is None:
+                    ended.set_exception(LinkDown("the hub is stopping"))
+                else:
+                    ended.set_result(end)
 
     async def _close(self, record: CommandRecord) -> None:
         async with self._database.session() as session:
@@ -203,6 +195,18 @@ class CommandRecords:
             error=row.error,
             finished_at=row.deadline_at if lost else row.finished_at,
         )
+
+
+def _ended(record: CommandRecord, end: Outcome) -> CommandRecord:
+    return replace(
+        record,
+        stage=end.stage,
+        delivered=end.delivered,
+        result=end.result,
+        error=end.error,
+        # by the clock that does not jump
+        finished_at=record.created_at + round(end.elapsed * 1000),
+    )
 
 
 def _kept(value: Any) -> Any:

@@ -14,7 +14,8 @@ def listen(host: str | None, port: int) -> socket.socket:
     """A TCP socket that listens; None: on all interfaces, port 0: on a free port. Raises ListenError."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(found[0], found[1])
+        # with its protocol: asyncio sets TCP_NODELAY only where that is said to be TCP
+        listener = socket.socket(*found[:3])
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(found[4])

@@ -110,6 +110,7 @@ class Hub:
         settings = self.settings
         self.tokens, jwks = make_tokens(settings, secret(settings))
         self.database = Database(database_url(settings))
+        self.passwords = Passwords()
         self.authenticator = Authenticator(self.tokens, jwks=jwks, store=StoredSessions(self.database))
         listener = listen(settings.host, settings.port)
         self.http_port = listener.getsockname()[1]
@@ -190,7 +191,7 @@ class Hub:
         settings, clock = self.settings, SystemClock()
         self.accounts = Accounts(
             self.database,
-            Passwords(),
+            self.passwords,
             Throttle(settings.login_burst, settings.login_rate),
             clock,
             guests=settings.guests,
@@ -208,6 +209,7 @@ class Hub:
             try:
                 await self.audit.prune()
                 await self.command_records.prune()
+                await self.authenticator.prune()
             except StoreDown as error:
                 log.warning("old records not pruned", reason=str(error))
             await asyncio.sleep(PRUNE_EVERY)
@@ -291,6 +293,7 @@ class Hub:
         if hasattr(self, "link"):
             await self.link.stop()
         await self.authenticator.stop()
+        self.passwords.close()
         await self.database.stop()
 
     @property

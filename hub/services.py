@@ -415,11 +415,14 @@ class Services:
     def change_sessions(self, effects: Iterable[sessions.Effect]) -> None:
         """Carries out what `sessions` said."""
         for effect in effects:
-            if isinstance(effect, sessions.PublishUser):
-                self.publish(topics.LIVE_USER(user_key(effect.user_id)), effect.record, retain=True)
-            else:
-                self.listener.kicked(effect.user_id, effect.session_id)
-                self.link.cut(effect.user_id, effect.ends, end=False)
+            match effect:
+                case sessions.PublishUser(user_id, record):
+                    self.publish(topics.LIVE_USER(user_key(user_id)), record, retain=True)
+                case sessions.ClearUser(user_id):
+                    self.publish(topics.LIVE_USER(user_key(user_id)), None, retain=True)
+                case sessions.Kick(user_id, session_id):
+                    self.listener.kicked(user_id, session_id)
+                    self.link.cut(user_id, effect.ends, end=False)
 
     def revoke_station(self, station_id: str, *, valid_from: float, deleted: bool) -> None:
         """What a station was given before `valid_from` is no good any more; on this node and, by a record, on the others."""

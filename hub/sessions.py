@@ -3,7 +3,7 @@
 Rules:
     the first session seen of a user is recorded; of two, the one issued later is valid (of two issued at once, the greater id);
     a valid newer one replaces the older, whose sockets are kicked; an older one is refused;
-    guests, stations and services have no record: each of their logins stands for itself.
+    guests, stations and services have no record: each of their logins stands for itself; but that a guest has left is one.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,12 @@ from typing import Final
 from devices.messages import UserRecord
 from hub.auth import Identity
 
-__all__ = ["ENDED", "Effect", "Kick", "PublishUser", "SessionMismatch", "Sessions"]
+__all__ = ["ENDED", "GUEST", "ClearUser", "Effect", "Kick", "PublishUser", "SessionMismatch", "Sessions"]
 
 ENDED: Final = "ended-"
 """How the id of a session begins that nobody has: it only ends those before it."""
+GUEST: Final = "guest-"
+"""How the ids of the hub's guests begin."""
 
 
 class SessionMismatch(Exception):
@@ -42,7 +44,14 @@ class Kick:
         return identity.session_id != self.session_id
 
 
-Effect = PublishUser | Kick
+@dataclass(frozen=True, slots=True)
+class ClearUser:
+    """Take the user's retained record away."""
+
+    user_id: str
+
+
+Effect = PublishUser | Kick | ClearUser
 
 
 class Sessions:
@@ -60,6 +69,10 @@ class Sessions:
         Raises:
             SessionMismatch: a newer login exists.
         """
+        if identity.type == "guest":
+            ended = self._newest.get(identity.user_id)
+            if ended is not None and identity.issued_at <= ended.issued_at:
+                raise SessionMismatch(identity.user_id)
         if identity.type != "registered":
             return []
         mine = UserRecord(session_id=identity.session_id, issued_at=identity.issued_at)
@@ -95,6 +108,18 @@ class Sessions:
             return [PublishUser(user_id, known)] if _age(record) < _age(known) else []
         self._newest[user_id] = record
         return [Kick(user_id, record.session_id)]
+
+    def ended_guests(self, before: float) -> list[str]:
+        """Guests who left before that time, seconds since 1970."""
+        return [
+            user_id
+            for user_id, record in self._newest.items()
+            if record.issued_at < before and record.session_id.startswith(ENDED) and user_id.startswith(GUEST)
+        ]
+
+    def forget(self, user_id: str) -> list[Effect]:
+        """A user is of no interest any more."""
+        return [ClearUser(user_id)] if self._newest.pop(user_id, None) else []
 
     def republish(self) -> list[Effect]:
         """The link is back: write again what is known."""

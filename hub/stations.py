@@ -8,10 +8,8 @@ StationError
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from hmac import compare_digest
 from typing import Any, Final, NamedTuple, TypeVar
-
-from sqlalchemy import exc
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from devices.messages import Verdict
 from hub.audit import Audit, Author
@@ -20,7 +18,7 @@ from hub.services import Services
 from hub.shared_read import SharedRead
 from hub.station_list import StationFilter, cut, shown
 from hub.store import stations as queries
-from hub.store.database import Database
+from hub.store.database import Conflict, Database, Session
 from hub.store.tables import CredentialRow, StationRow
 
 __all__ = ["Issued", "NoSuchStation", "Revoked", "Station", "StationError", "StationExists", "Stations"]
@@ -99,6 +97,11 @@ class Stations:
             row = await queries.credential(session, station_id)
         return None if row is None else _revoked(row)
 
+    async def key_is(self, station_id: str, key: str) -> bool:
+        """Whether `key` is the station's device key, whichever node gave it."""
+        known = await self.credential(station_id)
+        return known is not None and known.key_hash is not None and compare_digest(known.key_hash, hash_key(key))
+
     async def page(self, which: StationFilter, *, limit: int, offset: int = 0) -> tuple[list[Station], int]:
         """Some of the stations, and how many match in all."""
         entered, deleted = await self._directory.get()
@@ -109,7 +112,9 @@ class Stations:
             ids, total = await asyncio.to_thread(cut, entered, deleted, verdicts, which, limit=limit, offset=offset)
         async with self._database.session() as session:
             entries = await queries.by_ids(session, ids)
-        return [self._station(station_id, entries.get(station_id)) for station_id in ids], total
+        # one may have been deleted since
+        there = [station_id for station_id in ids if station_id in entries or station_id in verdicts]
+        return [self._station(station_id, entries.get(station_id)) for station_id in there], total
 
     async def _read_directory(self) -> tuple[list[queries.Light], set[str]]:
         async with self._database.session() as session:
@@ -133,7 +138,7 @@ class Stations:
         status = board.json(station_id) if board.known([station_id]) else None
         return Station(station_id, entry, self._services.presence.judged(station_id), status)
 
-    async def _require_stranger(self, session: AsyncSession, station_id: str) -> None:
+    async def _require_stranger(self, session: Session, station_id: str) -> None:
         """Raises NoSuchStation unless a station that nobody entered was heard of."""
         verdict, credential = self._services.presence.judged(station_id), await queries.credential(session, station_id)
         if not shown(station_id, verdict, () if credential is None else (station_id,)):
@@ -152,14 +157,14 @@ class Stations:
         """
         values: dict[str, Any] = {"name": "", "location": "", "tags": [], "cameras": [], **fields}
 
-        async def work(session: AsyncSession) -> tuple[StationRow, Issued]:
+        async def work(session: Session) -> tuple[StationRow, Issued]:
             if await queries.locked(session, station_id) is not None:
                 raise StationExists
             now, key = self._services.clock.wall_ms(), new_key()
             row = StationRow(id=station_id, created_at=now, updated_at=now, **values)
             session.add(row)
             await session.flush()
-            old = await queries.credential(session, station_id)
+            old = await queries.credential(session, station_id, lock=True)
             credential = self._set(session, station_id, old, hash_key(key), _later(old) if old else 0.0)
             await self._record(session, by, "station.create", station_id, {n: _told(n, v) for n, v in values.items()})
             return row, Issued(key, credential)
@@ -170,7 +175,7 @@ class Stations:
     async def change(self, station_id: str, fields: Mapping[str, Any], by: Author) -> Station:
         """Changes any of name, location, tags and cameras. Raises NoSuchStation when nobody entered it."""
 
-        async def work(session: AsyncSession) -> StationRow:
+        async def work(session: Session) -> StationRow:
             row = await self._entered(session, station_id)
             old = {name: getattr(row, name) for name in FIELDS}
             changed = [name for name in FIELDS if name in fields and fields[name] != old[name]]
@@ -187,7 +192,7 @@ class Stations:
     async def rotate(self, station_id: str, by: Author) -> Issued:
         """Gives it another key; whatever it was given before is void. Raises NoSuchStation when nobody entered it."""
 
-        async def work(session: AsyncSession) -> Issued:
+        async def work(session: Session) -> Issued:
             await self._entered(session, station_id)
             key = new_key()
             credential = await self._revoke(session, station_id, hash_key(key))
@@ -199,7 +204,7 @@ class Stations:
     async def delete(self, station_id: str, by: Author) -> Revoked:
         """Deletes a station, entered or only heard of; whatever it was given before is void. Raises NoSuchStation."""
 
-        async def work(session: AsyncSession) -> Revoked:
+        async def work(session: Session) -> Revoked:
             row = await queries.locked(session, station_id)
             if row is None:
                 await self._require_stranger(session, station_id)
@@ -213,23 +218,23 @@ class Stations:
 
     # ---- inside
 
-    async def _change(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    async def _change(self, work: Callable[[Session], Awaitable[T]]) -> T:
         """One transaction, tried once more when another node wrote the same rows just then."""
         try:
             async with self._database.session() as session:
                 return await work(session)
-        except exc.IntegrityError:
+        except Conflict:
             async with self._database.session() as session:
                 return await work(session)
 
-    async def _entered(self, session: AsyncSession, station_id: str) -> StationRow:
+    async def _entered(self, session: Session, station_id: str) -> StationRow:
         row = await queries.locked(session, station_id)
         if row is None:
             raise NoSuchStation
         return row
 
-    async def _revoke(self, session: AsyncSession, station_id: str, key_hash: bytes | None) -> Revoked:
-        old = await queries.credential(session, station_id)
+    async def _revoke(self, session: Session, station_id: str, key_hash: bytes | None) -> Revoked:
+        old = await queries.credential(session, station_id, lock=True)
         # past this millisecond: a token that was issued within it may be older than the change
         valid_from = (self._services.clock.wall_ms() + 1) / 1000
         if old is not None:
@@ -238,7 +243,7 @@ class Stations:
 
     def _set(
         self,
-        session: AsyncSession,
+        session: Session,
         station_id: str,
         old: CredentialRow | None,
         key_hash: bytes | None,
@@ -250,7 +255,7 @@ class Stations:
         return _revoked(row)
 
     async def _record(
-        self, session: AsyncSession, by: Author, action: str, station_id: str, detail: Mapping[str, Any]
+        self, session: Session, by: Author, action: str, station_id: str, detail: Mapping[str, Any]
     ) -> None:
         await self._audit.record(*by, action, station_id, detail, session=session)
 

@@ -7,11 +7,10 @@ and counts what is stale or invalid, and encodes each station's JSON once. Nothi
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import orjson
 from pydantic import ValidationError
 
 from devices.clock import Clock
-from devices.messages import MessageError, Status, load, why
+from devices.messages import MessageError, Status, load, pack, why
 
 __all__ = ["FUTURE_MS", "STALE_MS", "Counters", "Stale", "StatusBoard", "read_status"]
 
@@ -63,7 +62,7 @@ def read_status(station_id: str, raw: bytes, arrived_ms: int, counters: Counters
     value.setdefault("devices", [])
     value["summary"] = status.summarized().model_dump()
     try:
-        return orjson.dumps(value)
+        return pack(value)
     except TypeError:  # orjson's own error is a TypeError
         raise MessageError("data: nested too deep") from None
 

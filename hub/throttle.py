@@ -94,9 +94,9 @@ class Attempt:
     _good: "OrderedDict[tuple[str, str], None]" = field(default_factory=OrderedDict, repr=False)
 
     def succeeded(self) -> None:
-        """It was right: the subject's tokens come back, and from this place others' failures do not count any more."""
-        _give(self.at_subject)
+        """It was right: what a login took comes back, and from this place others' failures do not count any more."""
         if self.place is not None:
+            _give(self.at_address + self.at_subject)
             self._good[self.place] = None
             self._good.move_to_end(self.place)
             if len(self._good) > KEYS:

@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import func, or_, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from hub.account_rules import EmailTaken
 from hub.store.tables import AccountRow
 
-__all__ = ["SORTS", "admins", "by_email", "by_id", "has_admin", "lock", "page"]
+__all__ = ["SORTS", "Session", "add", "admins", "by_email", "by_id", "has_admin", "lock", "page"]
 
+Session = AsyncSession
+"""A transaction, for who has nothing else to do with SQLAlchemy."""
 SORTS: Final[Mapping[str, InstrumentedAttribute[Any]]] = {
     "email": AccountRow.email,
     "nickname": AccountRow.nickname,
@@ -18,6 +22,15 @@ SORTS: Final[Mapping[str, InstrumentedAttribute[Any]]] = {
     "createdAt": AccountRow.created_at,
 }
 """What a list may be sorted by; with a `-` before it, downwards."""
+
+
+async def add(session: AsyncSession, row: AccountRow) -> None:
+    """A new account. Raises EmailTaken: somebody else was faster, and nothing more can be done in this transaction."""
+    session.add(row)
+    try:
+        await session.flush()
+    except IntegrityError:
+        raise EmailTaken from None
 
 
 async def by_email(session: AsyncSession, email: str) -> AccountRow | None:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, delete, func, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
+from hub.store.database import Session
 from hub.store.tables import AuditRow
 
 __all__ = ["AuditFilter", "page", "prune"]
@@ -31,7 +31,7 @@ class AuditFilter:
         return conditions
 
 
-async def page(session: AsyncSession, which: AuditFilter, limit: int, offset: int) -> tuple[list[AuditRow], int]:
+async def page(session: Session, which: AuditFilter, limit: int, offset: int) -> tuple[list[AuditRow], int]:
     """Some of the rows, newest first, and how many there are in all."""
     conditions = which.conditions()
     total = await session.scalar(select(func.count()).select_from(AuditRow).where(*conditions))
@@ -39,6 +39,6 @@ async def page(session: AsyncSession, which: AuditFilter, limit: int, offset: in
     return list(await session.scalars(newest.limit(limit).offset(offset))), total or 0
 
 
-async def prune(session: AsyncSession, before: int) -> None:
+async def prune(session: Session, before: int) -> None:
     """Deletes what is older than `before`, milliseconds since 1970."""
     await session.execute(delete(AuditRow).where(AuditRow.at < before))

@@ -2,6 +2,7 @@
 
 StoreError     the database cannot be opened, or its migrations fail
   StoreDown    it cannot be reached now
+  Conflict     another transaction made such a row just then
 """
 
 import os
@@ -19,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from hub.quiet import quieten
 
-__all__ = ["Database", "StoreDown", "StoreError", "file_url"]
+__all__ = ["Conflict", "Database", "Session", "StoreDown", "StoreError", "file_url"]
 
 DRIVERS: Final = {
     "postgresql": "postgresql+asyncpg",
@@ -36,6 +37,14 @@ class StoreError(Exception):
 
 class StoreDown(StoreError):
     """The database cannot be reached now: nothing was read or written."""
+
+
+class Conflict(StoreError):
+    """Another transaction made such a row just then: nothing was written."""
+
+
+Session = AsyncSession
+"""A transaction, as `Database.session` gives it."""
 
 
 def file_url(path: Path) -> str:
@@ -94,15 +103,18 @@ class Database:
         await self._engine.dispose()
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[AsyncSession]:
+    async def session(self) -> AsyncIterator[Session]:
         """One transaction, committed at the end.
 
         Raises:
             StoreDown: the database cannot be reached; what the block raises itself passes through.
+            Conflict: what was written contradicts a row that another transaction made.
         """
         try:
             async with self._sessions.begin() as session:
                 yield session
+        except exc.IntegrityError as error:
+            raise Conflict(f"{self.name}: {_first_line(error)}") from error
         except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, exc.InternalError, OSError) as error:
             raise StoreDown(f"{self.name}: {_first_line(error)}") from error
 

@@ -4,8 +4,8 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from sqlalchemy import Text, cast, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
+from hub.store.database import Session
 from hub.store.tables import CredentialRow, StationRow
 
 __all__ = ["Light", "by_ids", "credential", "credentials", "deleted_ids", "light", "locked"]
@@ -24,7 +24,7 @@ class Light(NamedTuple):
     tags: str = "[]"
 
 
-async def light(session: AsyncSession) -> list[Light]:
+async def light(session: Session) -> list[Light]:
     """Every station that was entered."""
     query = select(
         StationRow.id, StationRow.name, StationRow.location, StationRow.created_at, cast(StationRow.tags, Text)
@@ -35,26 +35,26 @@ async def light(session: AsyncSession) -> list[Light]:
     return rows
 
 
-async def by_ids(session: AsyncSession, ids: Collection[str]) -> dict[str, StationRow]:
+async def by_ids(session: Session, ids: Collection[str]) -> dict[str, StationRow]:
     """The stations of these ids that were entered."""
     return {row.id: row for row in await session.scalars(select(StationRow).where(StationRow.id.in_(ids)))}
 
 
-async def locked(session: AsyncSession, station_id: str) -> StationRow | None:
+async def locked(session: Session, station_id: str) -> StationRow | None:
     """A station, to be changed by this transaction alone."""
     return await session.get(StationRow, station_id, with_for_update=True)
 
 
-async def credential(session: AsyncSession, station_id: str) -> CredentialRow | None:
-    """A station's credential, to be changed by this transaction alone."""
-    return await session.get(CredentialRow, station_id, with_for_update=True)
+async def credential(session: Session, station_id: str, *, lock: bool = False) -> CredentialRow | None:
+    """A station's credential; with `lock`, to be changed by this transaction alone."""
+    return await session.get(CredentialRow, station_id, with_for_update=lock or None)
 
 
-async def credentials(session: AsyncSession) -> list[CredentialRow]:
+async def credentials(session: Session) -> list[CredentialRow]:
     """All of them."""
     return list(await session.scalars(select(CredentialRow)))
 
 
-async def deleted_ids(session: AsyncSession) -> set[str]:
+async def deleted_ids(session: Session) -> set[str]:
     """Stations that were deleted, and not entered again."""
     return set(await session.scalars(select(CredentialRow.station_id).where(CredentialRow.key_hash.is_(None))))

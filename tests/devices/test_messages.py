@@ -3,13 +3,25 @@
 from typing import Any
 
 import orjson
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from devices import messages
-from devices.messages import MAX_MESSAGE, Command, CommandReply, Device, Message, MessageError, Status, decode, encode
+from devices.messages import (
+    MAX_MESSAGE,
+    Call,
+    Command,
+    CommandReply,
+    Device,
+    Message,
+    MessageError,
+    Status,
+    decode,
+    encode,
+)
 
 
 def every_model() -> list[type[Message]]:
@@ -149,3 +161,12 @@ def test_texts_and_numbers_are_not_mixed_up() -> None:
         Device.model_validate({"deviceId": 5})
     with pytest.raises(MessageError, match=r"^expiresAt: "):
         decode(Command, b'{"type":"x","expiresAt":"5"}')
+
+
+def test_what_is_kept_is_small() -> None:
+    """20,000 short messages cost what they are long, not what orjson reserves for each."""
+    process = psutil.Process()
+    before = process.memory_info().rss
+    kept = [encode(Call(timestamp=number)) for number in range(20_000)]
+    assert process.memory_info().rss - before < 20_000 * 1_024
+    assert len(kept) == 20_000

@@ -1,7 +1,7 @@
 """Who is good now: sessions that survive a restart, revocation, keys that are fetched, device keys on MQTT."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from hub.auth import DAY, TokenRefused, Tokens
 from hub.authentication import Authenticator
 from hub.credentials import Credentials, hash_key, new_key
 from hub.embedded import EmbeddedLink
-from hub.sessions import Effect, Kick, PublishUser, SessionMismatch
+from hub.sessions import ClearUser, Effect, Kick, PublishUser, SessionMismatch
 from hub.store.database import Database, StoreDown, file_url
 from hub.store.sessions import StoredSessions
 from tests.databases import Postgres, postgres  # noqa: F401  # a fixture
@@ -81,6 +81,48 @@ class TestSessions:
         assert isinstance(told[-1], Kick)
         assert authenticator.authenticate(await authenticator.sign_in("u1", role="viewer")).role == "viewer"
 
+    async def test_a_guest_who_left(self, database: Database, tokens: Tokens, clock: FakeClock) -> None:
+        """Is out, also after a restart; and forgotten when no token can be good any more."""
+        store = StoredSessions(database)
+        authenticator, told = made(tokens, clock, store)
+        token = await authenticator.sign_in("guest-1", role=None, type="guest")
+        other = await authenticator.sign_in("guest-2", role=None, type="guest")
+        await authenticator.end_sessions("guest-1")
+        after, _ = made(tokens, clock, store)
+        await after.start()
+        for one in (authenticator, after):
+            with pytest.raises(SessionMismatch):
+                one.authenticate(token)
+            assert one.authenticate(other)
+        clock.forward(DAY - 10)
+        await authenticator.prune()
+        assert set(await store.load()) == {"guest-1"}
+        clock.forward(100)
+        await authenticator.prune()
+        assert await store.load() == {}
+        assert told[-1] == ClearUser("guest-1")
+        with pytest.raises(TokenRefused):
+            authenticator.authenticate(token)
+        await after.stop()
+
+    @pytest.mark.parametrize("what", ["login", "end"])
+    async def test_another_node_whose_clock_is_ahead(
+        self, database: Database, tokens: Tokens, clock: FakeClock, what: str
+    ) -> None:
+        """A login, or an end, is newer than a session that this node has not heard of yet."""
+        store = StoredSessions(database)
+        authenticator, _ = made(tokens, clock, store)
+        ahead = UserRecord(session_id="zzz", issued_at=clock.wall / 1000 + 20)
+        await store.save({"u1": ahead})
+        if what == "login":
+            token = await authenticator.sign_in("u1", role="viewer")
+            assert authenticator.authenticate(token).issued_at > ahead.issued_at
+        else:
+            await authenticator.end_sessions("u1")
+        standing = (await store.load())["u1"]
+        assert standing.issued_at > ahead.issued_at
+        assert standing == authenticator.sessions.newest("u1")
+
     async def test_a_refreshed_token_is_of_the_same_session(self, tokens: Tokens, clock: FakeClock) -> None:
         authenticator, told = made(tokens, clock)
         token = await authenticator.sign_in("u1", role="viewer")
@@ -145,12 +187,12 @@ class _Away(StoredSessions):
     async def load(self) -> dict[str, UserRecord]:
         return {}
 
-    async def save(self, records: object) -> None:
+    async def save(self, records: Mapping[str, UserRecord]) -> dict[str, UserRecord]:
         self.tried.set()
         if self.away:
             raise StoreDown("the database is away")
-        assert isinstance(records, dict)
         self.kept |= records
+        return dict(records)
 
 
 class TestStoredSessions:

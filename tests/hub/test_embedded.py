@@ -34,7 +34,9 @@ async def test_a_taken_port_is_one_clear_error() -> None:
 
 async def test_stopping_does_not_wait_for_clients() -> None:
     """A client that neither reads nor speaks does not hold the end up; all connections end."""
-    async with EmbeddedLink(authenticator=Authenticator(Tokens(SECRET)), mqtt_port=0, mqtt_ws_port=0, anonymous=True) as link:
+    async with EmbeddedLink(
+        authenticator=Authenticator(Tokens(SECRET)), mqtt_port=0, mqtt_ws_port=0, anonymous=True
+    ) as link:
         broker = Broker(link, link.mqtt_port, None)
         client = await broker.client(keep_alive=0)
         await client.subscribe(CMD, 1)
@@ -58,7 +60,9 @@ async def test_garbage_hurts_nobody_and_prints_nothing(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Broken bytes, half packets and oversized ones end their own connection; no traceback, no line above INFO."""
-    async with EmbeddedLink(authenticator=Authenticator(Tokens(SECRET)), mqtt_port=0, mqtt_ws_port=0, anonymous=True) as link:
+    async with EmbeddedLink(
+        authenticator=Authenticator(Tokens(SECRET)), mqtt_port=0, mqtt_ws_port=0, anonymous=True
+    ) as link:
         broker = Broker(link, link.mqtt_port, None)
         inbox = await subscribed(link, "stations/#")
         bystander = await broker.client()
@@ -96,7 +100,9 @@ async def test_garbage_hurts_nobody_and_prints_nothing(
 async def test_a_connection_without_connect_ends() -> None:
     """A socket that says nothing is closed after the deadline."""
     limits = Limits(connect_timeout=0.05)
-    async with EmbeddedLink(authenticator=Authenticator(Tokens(SECRET)), mqtt_port=0, mqtt_ws_port=0, limits=limits) as link:
+    async with EmbeddedLink(
+        authenticator=Authenticator(Tokens(SECRET)), mqtt_port=0, mqtt_ws_port=0, limits=limits
+    ) as link:
         reader, writer = await asyncio.open_connection("127.0.0.1", link.mqtt_port)
         with contextlib.suppress(ConnectionResetError):
             assert await asyncio.wait_for(reader.read(), 5) == b""
@@ -145,7 +151,9 @@ async def test_watchers_hear_who_comes_and_goes_and_why() -> None:
 
 async def test_websocket_clients_are_served() -> None:
     """MQTT over WebSocket is the same broker, in whatever pieces the packets come."""
-    async with EmbeddedLink(authenticator=Authenticator(Tokens(SECRET)), mqtt_port=0, mqtt_ws_port=0, anonymous=True) as link:
+    async with EmbeddedLink(
+        authenticator=Authenticator(Tokens(SECRET)), mqtt_port=0, mqtt_ws_port=0, anonymous=True
+    ) as link:
         inbox = await subscribed(link, "stations/#")
         url = f"ws://127.0.0.1:{link.mqtt_ws_port}/mqtt"
         async with connect(url, subprotocols=[Subprotocol("mqtt")]) as socket:

@@ -198,7 +198,7 @@ async def test_an_issuer_that_sends_a_byte_at_a_time(make: Make) -> None:
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")  # for hours
         end = asyncio.create_task(reader.read())
         while not end.done():
             writer.write(b" ")
