@@ -268,6 +268,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _turn_has_a_secret(self) -> "Settings":
+        if self.turn_secret is None and any(server.startswith("turn") for server in self.ice_servers):
+            raise ValueError("--ice-servers with turn: needs --turn-secret: browsers use no TURN server without credentials")
+        return self
+
+    @model_validator(mode="after")
     def _anonymous_is_local(self) -> "Settings":
         if self.anonymous_mqtt and self.host not in LOOPBACK and not self.anonymous_mqtt_anywhere:
             raise ValueError(

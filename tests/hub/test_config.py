@@ -46,6 +46,12 @@ def test_precedence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({"origins": ["pages.example"]}, "--origins: "),
         ({"trusted_proxies": ["proxy"]}, "--trusted-proxies: "),
         ({"log_level": "loud"}, "--log-level: "),
+        ({"database": "no-url"}, "--database: "),
+        ({"jwks_url": "http://keys.example/jwks"}, "--jwks-url: keys come from an https URL"),
+        ({"jwt_public_key": Path("/nowhere.pem")}, "/nowhere.pem: there is no such file"),
+        ({"https": True}, "--https needs --tls-certificate and --tls-key"),
+        ({"ice_servers": ["http://a"]}, "--ice-servers: "),
+        ({"ice_servers": ["turn:a"]}, "--turn-secret"),
         ({"anonymous_mqtt": True, "host": "0.0.0.0"}, "--anonymous-mqtt-anywhere"),
     ],
 )
