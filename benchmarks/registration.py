@@ -23,7 +23,7 @@ import uvloop
 from benchmarks.ack_load import Client, Figures, LoadError, NotServed, Target, connect_all, masked
 from benchmarks.acks import native, socketio
 from benchmarks.brokers import BrokerError, raise_descriptor_limit
-from benchmarks.process import cpu_seconds
+from benchmarks.process import ProcessEnded, cpu_seconds
 from benchmarks.whole_hub import TOKENS, HubError, RunningHub, running_hub
 
 __all__ = ["main"]
@@ -182,7 +182,7 @@ def main() -> None:
     try:
         raise_descriptor_limit(options.stations + options.browsers + 500)
         runs = measure(options.repeat, options.stations, options.browsers)
-    except (BrokerError, HubError, LoadError) as error:
+    except (BrokerError, HubError, LoadError, ProcessEnded) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
     doors = {door: _medians(found) for door, found in runs.items()}

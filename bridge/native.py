@@ -13,10 +13,10 @@ from bridge.door import Door, Handshake, Socket
 from bridge.errors import ADMIN_ONLY, CLOSE_REFUSED, TOO_MANY_EVENTS, UNAUTHORIZED, ConnectRefused, EventError
 from bridge.events import ADMIN_EVENTS, EVENTS, Event
 from bridge.gateway import Gateway
-from bridge.limits import TokenBucket
 from bridge.monitor import Monitor
 from bridge.peer import Peer
 from hub.auth import Identity
+from hub.limits import TokenBucket
 
 __all__ = ["AUTH_WITHIN", "NativeDoor", "NativePeer", "bearer"]
 

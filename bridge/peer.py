@@ -8,8 +8,8 @@ import orjson
 
 from bridge.door import Wire
 from bridge.errors import CLOSE_OVERLOAD
-from bridge.limits import TokenBucket
 from hub.auth import Identity
+from hub.limits import TokenBucket
 
 __all__ = ["HIGH_WATER", "OUTBOX_BYTES", "OUTBOX_SECONDS", "Peer"]
 

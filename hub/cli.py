@@ -19,10 +19,11 @@ from devices.topics import is_station_id
 from hub import fleet_table
 from hub.auth import DAY, ROLES, AuthError, Tokens, is_user_id
 from hub.broker.storage import StorageError
+from hub.build import make_tokens
 from hub.config import ConfigError, Settings, load, makes_secret, read_secret, secret
 from hub.link import LinkError
 from hub.log import configure
-from hub.serve import Hub, make_tokens, serve
+from hub.serve import Hub, serve
 from hub.store.database import StoreError
 from simulator.run import SimulationError, keep_running, simulate
 from simulator.scenario import Credentials, Scenario, explain

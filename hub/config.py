@@ -270,7 +270,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _turn_has_a_secret(self) -> "Settings":
         if self.turn_secret is None and any(server.startswith("turn") for server in self.ice_servers):
-            raise ValueError("--ice-servers with turn: needs --turn-secret: browsers use no TURN server without credentials")
+            raise ValueError(
+                "--ice-servers with turn: needs --turn-secret: browsers use no TURN server without credentials"
+            )
         return self
 
     @model_validator(mode="after")

@@ -5,7 +5,6 @@ import gc
 import os
 import signal
 import socket
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,29 +27,23 @@ from bridge.native import NativeDoor
 from bridge.socketio.application import SocketIo
 from devices import topics
 from devices.clock import SystemClock
-from hub.accounts import Accounts
 from hub.audit import Audit
-from hub.auth import Tokens
 from hub.authentication import Authenticator
+from hub.build import make_accounts, make_link, make_tokens
 from hub.command_records import CommandRecords
-from hub.config import ConfigError, Settings, data_directory, database_url, secret
-from hub.embedded import EmbeddedLink, Tls
+from hub.config import ConfigError, Settings, database_url, secret
+from hub.embedded import EmbeddedLink
 from hub.intake import Intake
-from hub.jwks import Jwks
-from hub.keys import KeyRefused, Keys, read_pem
 from hub.link import LinkError
 from hub.listening import listen
 from hub.nodes import new_node_id
 from hub.passwords import Passwords
-from hub.remote import RemoteLink
 from hub.services import TICK, Services
 from hub.stations import Stations
 from hub.store.database import Database, StoreDown
 from hub.store.sessions import StoredSessions
-from hub.store.stations import credentials
-from hub.throttle import Throttle
 
-__all__ = ["Hub", "make_tokens", "serve"]
+__all__ = ["Hub", "serve"]
 
 log = structlog.get_logger(__name__)
 
@@ -107,24 +100,37 @@ class Hub:
             StoreError: the database cannot be used.
             LinkError: a port is taken, or the broker cannot be used.
         """
-        settings = self.settings
+        settings, clock, nid = self.settings, SystemClock(), new_node_id()
         self.tokens, jwks = make_tokens(settings, secret(settings))
         self.database = Database(database_url(settings))
-        self.passwords = Passwords()
         self.authenticator = Authenticator(self.tokens, jwks=jwks, store=StoredSessions(self.database))
+        self.link = make_link(settings, self.authenticator, nid)
+        self.services = Services(
+            self.link,
+            clock,
+            self.authenticator,
+            room_expiry=settings.room_expiry,
+            will_grace=settings.will_grace,
+            nid=nid,
+        )
+        self.passwords = Passwords()
+        self.accounts = make_accounts(settings, self.database, self.passwords, clock)
+        self.audit = Audit(self.database, clock)
+        self.command_records = CommandRecords(self.database, clock)
+        self.stations = Stations(self.database, self.audit, self.services)
         listener = listen(settings.host, settings.port)
         self.http_port = listener.getsockname()[1]
         try:
-            await self.database.start()
-            await self.authenticator.start()
-            async with self.database.session() as session:
-                for row in await credentials(session):
-                    self.authenticator.credentials.set(row.station_id, row.key_hash, row.valid_from)
-            await self._start_link()
-            self._start_services()
             await self._start_stores()
+            await self.link.start()
+            if isinstance(self.link, EmbeddedLink):
+                self.mqtt_port, self.mqtt_ws_port = self.link.mqtt_port, self.link.mqtt_ws_port
+                self.mqtts_port = self.link.mqtts_port
+            self._start_services()
             await self._synchronize()
             await self._start_http(listener)
+            # last: of a start that fails, nobody would ever be told the password
+            self.first_admin = await self.accounts.first_admin()
         except BaseException:
             listener.close()
             await self._stop_parts()
@@ -139,35 +145,12 @@ class Hub:
         except TimeoutError:
             log.warning("not everything ended in time", seconds=STOP_WITHIN)
 
-    async def _start_link(self) -> None:
-        settings, nid = self.settings, new_node_id()
-        self.link: EmbeddedLink | RemoteLink
-        if settings.broker is not None:
-            self.link = RemoteLink(settings.broker, will=(topics.LIVE_NODE(nid), b"", True))
-            await self.link.start()
-        else:
-            self.link = EmbeddedLink(
-                authenticator=self.authenticator,
-                host=settings.host,
-                mqtt_port=settings.mqtt_port,
-                mqtt_ws_port=settings.mqtt_ws_port,
-                tls=_tls(settings),
-                anonymous=settings.anonymous_mqtt,
-                limits=settings.limits,
-                storage=data_directory(settings) if settings.durability == "disk" else None,
-                synchronous=settings.synchronous,
-            )
-            await self.link.start()
-            self.mqtt_port, self.mqtt_ws_port = self.link.mqtt_port, self.link.mqtt_ws_port
-            self.mqtts_port = self.link.mqtts_port
-        self.services = Services(
-            self.link,
-            SystemClock(),
-            self.authenticator,
-            room_expiry=settings.room_expiry,
-            will_grace=settings.will_grace,
-            nid=nid,
-        )
+    async def _start_stores(self) -> None:
+        """Before anybody can connect, what was revoked is known."""
+        await self.database.start()
+        await self.authenticator.start()
+        for credential in await self.stations.credentials():
+            self.authenticator.credentials.set(*credential)
 
     def _start_services(self) -> None:
         settings = self.settings
@@ -186,21 +169,6 @@ class Hub:
             (INTERVAL, self.monitor.tell),
         ):
             self._tasks.append(asyncio.create_task(_every(seconds, work), name=work.__qualname__))
-
-    async def _start_stores(self) -> None:
-        settings, clock = self.settings, SystemClock()
-        self.accounts = Accounts(
-            self.database,
-            self.passwords,
-            Throttle(settings.login_burst, settings.login_rate),
-            clock,
-            guests=settings.guests,
-            registration=settings.registration,
-        )
-        self.audit = Audit(self.database, clock)
-        self.command_records = CommandRecords(self.database, clock)
-        self.stations = Stations(self.database, self.audit, self.services)
-        self.first_admin = await self.accounts.first_admin()
         self._tasks.append(asyncio.create_task(self._prune(), name="prune"))
 
     async def _prune(self) -> None:
@@ -290,8 +258,7 @@ class Hub:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if hasattr(self, "gateway"):
             self.gateway.stop()
-        if hasattr(self, "link"):
-            await self.link.stop()
+        await self.link.stop()
         await self.authenticator.stop()
         self.passwords.close()
         await self.database.stop()
@@ -314,23 +281,6 @@ class Hub:
         } | ({"mqtts": f"mqtts://{host}:{self.mqtts_port}"} if self.mqtts_port else {})
 
 
-def make_tokens(settings: Settings, secret: str) -> tuple[Tokens, Jwks | None]:
-    """What checks and mints tokens, and what fetches the keys of those issued elsewhere. Raises ConfigError."""
-    url, path = settings.jwks_url, settings.jwt_public_key
-    try:
-        keys = Keys(read_pem(path.read_bytes()) if path is not None else None, published=url is not None)
-    except (OSError, KeyRefused) as error:
-        raise ConfigError(f"--jwt-public-key: {path}: {error}") from None
-    tokens = Tokens(
-        secret,
-        keys=keys,
-        issuer=settings.jwt_issuer,
-        audience=settings.jwt_audience,
-        open_registration=settings.open_registration,
-    )
-    return tokens, Jwks(url, keys) if url is not None else None
-
-
 async def _every(seconds: float, work: Callable[[], None]) -> None:
     """Calls `work` at an interval, until cancelled; what goes wrong once is logged and does not end it."""
     loop = asyncio.get_running_loop()
@@ -342,20 +292,6 @@ async def _every(seconds: float, work: Callable[[], None]) -> None:
             work()
         except Exception as error:
             log.error("background work failed", work=work.__qualname__, exc_info=error)
-
-
-def _tls(settings: Settings) -> Tls | None:
-    if settings.mqtts_port is None or settings.tls_certificate is None or settings.tls_key is None:
-        return None
-    try:
-        ssl.create_default_context(cafile=settings.tls_client_ca).load_cert_chain(
-            settings.tls_certificate, settings.tls_key
-        )
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigError(
-            f"--tls-certificate, --tls-key, --tls-client-ca: cannot be used: {error.strerror or error}"
-        ) from None
-    return Tls(settings.mqtts_port, settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
 
 
 def _reachable(host: str) -> str:

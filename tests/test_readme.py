@@ -136,7 +136,13 @@ def test_every_option_has_its_row(readme: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [*READMES, "CONTRIBUTING.md", "CHANGELOG.md", "docs/design.md", "docs/performance.md", "docs/broker.md", "docs/http.md"]
+    "document",
+    [
+        *READMES,
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        *(f"docs/{name}.md" for name in ("design", "performance", "broker", "http")),
+    ],
 )
 def test_links_and_paths(document: str) -> None:
     """What a document points to is there."""

@@ -12,16 +12,16 @@ from bridge.gateway import Gateway
 from bridge.http.accounts import AccountsOf, AddressOf, Email, Nickname, Password, refusals, unauthorized
 from bridge.http.errors import responses
 from bridge.http.identity import GatewayOf, SignedIn, Viewer
+from bridge.http.stations import StationsOf
 from bridge.native import bearer
 from hub.account_rules import Account, NoSuchAccount, WrongLogin
-from hub.accounts import Accounts
-from hub.auth import DAY, Identity, Role
+from hub.accounts import Accounts, Session
+from hub.auth import DAY, Identity, Role, station_key
+from hub.sessions import GUEST
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/auth", tags=["auth"])
-
-GUEST = "guest-"
 
 
 class Body(BaseModel):
@@ -166,11 +166,13 @@ async def login(gateway: GatewayOf, accounts: AccountsOf, address: AddressOf, bo
 
 
 @router.post("/station", status_code=201, responses=responses(400, 401, 429, 503))
-async def sign_in_station(gateway: GatewayOf, accounts: AccountsOf, address: AddressOf, body: StationRequest) -> Token:
+async def sign_in_station(
+    gateway: GatewayOf, accounts: AccountsOf, stations: StationsOf, address: AddressOf, body: StationRequest
+) -> Token:
     """A token for a station that shows its device key."""
-    # no email begins so
-    with refusals(), accounts.attempt(address, f"station:{body.stationId}"):
-        if not gateway.authenticator.credentials.key_is(body.stationId, body.key):
+    with refusals(), accounts.attempt(address, station_key(body.stationId)):  # no email begins so
+        # the database is asked: another node may have given it a new key
+        if not await stations.key_is(body.stationId, body.key):
             raise unauthorized()
         return Token(accessToken=gateway.tokens.mint_station(body.stationId, lifetime=DAY))
 
@@ -237,7 +239,7 @@ async def change_password(
     """Another password; every other session of the account ends, and this one goes on with the token of the answer."""
     await _account_of(accounts, identity)
 
-    async def note(session: Any, account: Account) -> None:
+    async def note(session: Session, account: Account) -> None:
         await request.app.state.audit.record(identity, address, "user.password", account.user_id, {}, session=session)
 
     with refusals():

@@ -86,7 +86,7 @@ async def list_stations(
     for station in found:
         size = len(station.status or b"")
         items.append(_item(station, who, with_status=size <= room))
-        room -= size
+        room -= size if size <= room else 0
     return _json({"items": items, "total": total, "limit": limit, "offset": offset})
 
 

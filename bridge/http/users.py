@@ -4,14 +4,13 @@ from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from bridge.http.accounts import AccountsOf, AddressOf, Email, Nickname, Password, refusals
 from bridge.http.auth import Body
 from bridge.http.errors import responses
 from bridge.http.identity import Admin, GatewayOf
 from hub.account_rules import Account
-from hub.accounts import Also
+from hub.accounts import Also, Session
 from hub.audit import Audit
 from hub.auth import Identity
 
@@ -79,7 +78,7 @@ def _note(request: Request, identity: Identity, address: str, action: str, detai
     """Writes a change to the audit, in the transaction of the change."""
     audit: Audit = request.app.state.audit
 
-    async def note(session: AsyncSession, account: Account) -> None:
+    async def note(session: Session, account: Account) -> None:
         about = {"email": account.email} | detail
         await audit.record(identity, address, action, account.user_id, about, session=session)
 

@@ -26,7 +26,6 @@ from bridge.errors import (
 )
 from bridge.events import ADMIN_EVENTS, EVENTS, Event
 from bridge.gateway import Gateway
-from bridge.limits import TokenBucket
 from bridge.monitor import Monitor
 from bridge.native import bearer
 from bridge.peer import Peer
@@ -35,6 +34,7 @@ from bridge.socketio.packets import ACK, EVENT, MAIN, has_binary, head
 from bridge.socketio.parts import Settings
 from bridge.socketio.server import EngineServer
 from hub.auth import Identity
+from hub.limits import TokenBucket
 
 __all__ = ["ADMIN", "AdminPeer", "HubApplication", "MainPeer", "SocketIo", "token_of"]
 

@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol
 import orjson
 
 from bridge.door import Handshake, Wire
-from bridge.limits import TokenBucket
 from bridge.socketio.engine_packets import BadPacket
 from bridge.socketio.packets import (
     ACK,
@@ -30,6 +29,7 @@ from bridge.socketio.packets import (
 )
 from bridge.socketio.parts import WS_POLICY
 from bridge.socketio.session import Session
+from hub.limits import TokenBucket
 
 __all__ = ["ASK_BURST", "ASK_RATE", "Application", "Connection", "Member", "NamespaceSocket", "OnAck"]
 

@@ -11,6 +11,7 @@ __all__ = [
     "BAD_METHOD",
     "BAD_REQUEST",
     "FULL",
+    "NOBODY",
     "ORIGIN",
     "POLLING",
     "TOO_LARGE",
@@ -50,7 +51,7 @@ class Settings:
         ping_timeout: for the client to say anything after a ping.
         connect_timeout: for the first namespace.
         upgrade_timeout: for the whole change from polling to a WebSocket.
-        close_timeout: that a closed session is kept for the poll which fetches what it sent last.
+        close_timeout: that a closed session is known for the poll which fetches what it sent last, and the client's own close.
         post_timeout: for the body of a POST to arrive.
         max_payload: of a POST, or a packet with its attachments.
         max_packets: in one POST.
@@ -69,7 +70,7 @@ class Settings:
     max_packets: int = 1_000
     max_sessions: int = 20_000
     max_strangers: int = 4_000
-    max_strangers_per_client: int = 1_000
+    max_strangers_per_client: int = 2_000
 
 
 class Timers(Protocol):
@@ -96,6 +97,25 @@ class Handler(Protocol):
 
     def closed(self) -> None:
         """The session is over; called once. It may come from within `Session.close`, but no other call of the handler's."""
+
+
+class _Nobody:
+    """The handler of a session that has none any more."""
+
+    def message(self, message: str | bytes) -> None:
+        """Nobody is there."""
+
+    def writable(self) -> None:
+        """Nobody is there."""
+
+    def upgraded(self) -> None:
+        """Nobody is there."""
+
+    def closed(self) -> None:
+        """Nobody is there."""
+
+
+NOBODY: Final = _Nobody()
 
 
 class Keeper(Protocol):

@@ -81,11 +81,17 @@ async def _wait(ready: asyncio.Future[bool], receive: Receive) -> bool:
     if ready.done():
         return True
     gone = asyncio.ensure_future(_gone(receive))
-    gone.add_done_callback(lambda _: _settle(ready, False))
+    gone.add_done_callback(partial(_gone_is_done, ready))
     try:
         return await ready
     finally:
         gone.cancel()
+
+
+def _gone_is_done(ready: asyncio.Future[bool], gone: asyncio.Future[None]) -> None:
+    if not gone.cancelled():
+        gone.exception()  # whatever the server says, it is not there any more
+    _settle(ready, False)
 
 
 async def _gone(receive: Receive) -> None:

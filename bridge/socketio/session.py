@@ -3,7 +3,7 @@
 Packets and time come in, frames go out.
 
     open -> closing -> closed
-      closing: over polling alone: the handler was told; what it sent last, and that it is over, waits for one more poll
+      closing: over polling alone: the handler was told; what it sent last, and that it is over, waits for a poll
 
 To `bridge.connection` a session that begins on a WebSocket is the `Door` itself, so that nothing stands between the two.
 """
@@ -31,6 +31,7 @@ from bridge.socketio.engine_packets import (
 from bridge.socketio.outbox import Outbox
 from bridge.socketio.parts import (
     BAD_REQUEST,
+    NOBODY,
     POLLING,
     WEBSOCKET,
     WS_INTERNAL,
@@ -67,14 +68,13 @@ class Session(Door):
         self.stranger = True
         self._keeper = keeper
         self._state = _OPEN
-        self._outbox = Outbox(self._release)
+        self._outbox = Outbox()
         self.wire: Wire = self._outbox
         self._handler: Handler
         self._message: Callable[[str | bytes], None]
         self._timer: Any = None
         self._pinged = self._heard = False
-        self._polled = self._posted = False
-        self._ready: Callable[[], None] | None = None
+        self._posted = False
         self._last = CLOSE_FRAME
         self.upgrade: Upgrading | None = None
 
@@ -157,13 +157,13 @@ class Session(Door):
         self._end(why)
 
     def _linger(self, last: bytes, why: str) -> None:
-        """Ends the session, but for one more poll."""
+        """Ends the session, but for the poll that is to hear of it; what is posted meanwhile is not looked at."""
         self._state, self._last = _CLOSING, last
         try:
             self._tell_closed(why)
         finally:
             self._set_timer(self.settings.close_timeout)
-            self._release()
+            self._outbox.release()
 
     def _end(self, why: str) -> None:
         """The end, known to the transport already."""
@@ -189,7 +189,9 @@ class Session(Door):
         upgrade, self.upgrade = self.upgrade, None
         if upgrade is not None:
             upgrade.abandon()
-        self._release()
+        self._outbox.release()
+        # no cycle: what is gone is freed at once, not when the garbage collector comes by
+        self._handler, self._message = NOBODY, NOBODY.message
 
     def _set_timer(self, delay: float) -> None:
         self.timers.cancel(self._timer)
@@ -249,19 +251,20 @@ class Session(Door):
             EngineError: the session is not polled, or a GET is here already, which ends it.
         """
         self._must_poll()
-        if self._polled:
+        if self._outbox.polled:
             self.fail("overlapping requests")
             raise EngineError(*BAD_REQUEST)
-        self._polled, self._ready = True, ready
+        self._outbox.begin(ready)
         if self._outbox.buffered or self._state is _CLOSING or (self.upgrade is not None and self.upgrade.probed):
-            self._release()
+            self._outbox.release()
 
     def take(self) -> bytes:
         """The body of the answer to a GET."""
         frames = self._outbox.drain()
         if self._state is not _OPEN:
             frames.append(self._last)
-            if self._state is _CLOSING:
+            # a client that is put out still posts its own close, which is no error: it is known until the timeout
+            if self._state is _CLOSING and self._last is NOOP_FRAME:
                 self._end("")
         elif not frames:
             frames.append(NOOP_FRAME)
@@ -271,7 +274,7 @@ class Session(Door):
 
     def poll_done(self, *, lost: bool = False) -> None:
         """The GET is answered. `lost`: its client went away instead, and with it the session."""
-        self._polled, self._ready = False, None
+        self._outbox.end()
         if lost and self.transport is POLLING:
             self._end("transport close")
 
@@ -313,17 +316,11 @@ class Session(Door):
         if self.transport is not POLLING or self._state is _CLOSED:
             raise EngineError(*BAD_REQUEST)
 
-    def _release(self) -> None:
-        """There is something for the poll that waits."""
-        ready, self._ready = self._ready, None
-        if ready is not None:
-            ready()
-
     # ---- from polling to a WebSocket: what `Upgrading` calls
 
     def probed(self) -> None:
         """The WebSocket works: the poll that waits is to end, so that the client can change over."""
-        self._release()
+        self._outbox.release()
 
     def change_over(self, wire: Wire) -> None:
         """The client goes on over the WebSocket: what waits goes there, and all that follows."""
@@ -338,7 +335,7 @@ class Session(Door):
             return
         self._keeper.moved()
         self.transport, self.wire = WEBSOCKET, wire
-        self._release()
+        self._outbox.release()
         for frame in waiting:
             wire.send_frame(frame)
         self._handler.upgraded()

@@ -7,11 +7,11 @@ import orjson
 from bridge.dispatch import dispatch
 from bridge.errors import EventError
 from bridge.gateway import Gateway
-from bridge.limits import TokenBucket
 from bridge.peer import Peer
 from hub.auth import Identity, Tokens
 from hub.authentication import Authenticator
 from hub.intake import Intake
+from hub.limits import TokenBucket
 from hub.services import Services
 from tests.fakes import FakeBroker, FakeClock, FakeLink
 

@@ -110,27 +110,40 @@ class EchoServers:
         self.socketio.stop()
 
 
-async def _serve(port: int) -> None:
-    servers = EchoServers()
-    # "localhost" is ::1 as well for some
+class _Server(uvicorn.Server):
+    """uvicorn that ends the sessions first: a poll that waits would hold it up."""
+
+    def __init__(self, config: uvicorn.Config, servers: EchoServers) -> None:
+        super().__init__(config)
+        self._servers = servers
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._servers.stop()
+        await super().shutdown(sockets)
+
+
+async def _serve(port: int, settings: Settings) -> None:
+    servers = EchoServers(settings)
     with socket.create_server(("127.0.0.1", port), backlog=1_024) as listener:
         config = uvicorn.Config(
             servers, ws=protocol_class(servers.websockets), http="httptools", lifespan="off", log_level="warning"
         )
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await _Server(config, servers).serve(sockets=[listener])
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="tests.bridge.socketio_echo", description=__doc__)
     parser.add_argument("--port", type=int, default=3000)
+    parser.add_argument("--slow", action="store_true", help="the usual times, not the suites'")
     options = parser.parse_args()
+    serving = _serve(options.port, Settings() if options.slow else SETTINGS)
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_serve(options.port))
+        asyncio.run(serving)
     else:
-        uvloop.run(_serve(options.port))
+        uvloop.run(serving)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from bridge import protocol
 from bridge.batches import BATCH_BYTES, EVENT, cut
 from bridge.errors import EventError
-from bridge.limits import TokenBucket
 from bridge.peer import HIGH_WATER, OUTBOX_BYTES, OUTBOX_SECONDS
+from hub.limits import TokenBucket
 from tests.bridge.fakes import Bench, FakePeer
 
 

@@ -1,6 +1,8 @@
 """The hub on Socket.IO, without sockets: who is let in, acks and errors, both doors in one room, and the ways it ends
 (contract.md sections 1 and 2)."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -475,3 +477,29 @@ def test_station(hub: Hub) -> None:
     station.hang_up()
     hub.link.settle()
     assert not hub.services.presence.online("st-1")
+
+
+@pytest.mark.parametrize("how", ["websocket", "polling", "upgraded"])
+def test_what_is_gone_is_freed_at_once(hub: Hub, how: str) -> None:
+    """Peer, session and all that belongs to them hang in no cycle that only the garbage collector would find."""
+    client: WebSocketClient | PollingClient = hub.websocket() if how == "websocket" else hub.polling()
+    if how == "upgraded":
+        assert isinstance(client, PollingClient)
+        client = hub.machine.upgrade(client.sid)
+        client.send("2probe", "5")
+    gc.collect()
+    gc.disable()
+    try:
+        peer = weakref.ref(hub.peer)
+        door = client.door if isinstance(client, WebSocketClient) else client.session
+        session = weakref.ref(getattr(door, "_session", door))
+        if isinstance(client, WebSocketClient):
+            client.hang_up()
+        else:
+            client.session.fail("test")
+        del client, door
+        hub.tick(60)
+        assert peer() is None
+        assert session() is None
+    finally:
+        gc.enable()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bridge.socketio.namespaces import MAX_REFUSED, NamespaceSocket
+from bridge.socketio.namespaces import NamespaceSocket
 from tests.bridge.socketio_machine import Machine, WebSocketClient
 
 
@@ -129,13 +129,17 @@ def test_refused(world: World) -> None:
     assert client.send("40") == ['40{"sid":"id-1"}']
 
 
-def test_refused_too_often(world: World) -> None:
-    client = world.client(*["40/random"] * (MAX_REFUSED - 1))
-    world.forward()
-    assert client.code is None
-    client.send("40/random")
-    world.forward()
-    assert client.code == 1008
+def test_asking_too_often(world: World) -> None:
+    """To be let in is work: a client that asks again and again, let in or not, is cut off."""
+    for messages in (["40/random"] * 10, ["40", "41"] * 10):
+        client = world.client(*messages)
+        assert client.code is None
+        client.send("40/random")
+        assert client.code == 1002
+    patient = world.client(*["40", "41"] * 10)
+    world.forward(1)
+    patient.send("40")
+    assert patient.code is None
 
 
 def test_gone_before_it_is_let_in(world: World) -> None:

@@ -363,7 +363,8 @@ def test_server_closes_a_websocket(world: World) -> None:
 
 
 def test_server_closes_polling(world: World) -> None:
-    """What was sent before, and that it is over, waits for one more poll, which need not be there yet."""
+    """What was sent before, and that it is over, waits for a poll, which need not be there yet. What the client posts then, its
+    own close above all, is no error, and does nothing."""
     client = world.polling()
     session = client.session
     session.send([text_frame(b"4last")])
@@ -373,6 +374,12 @@ def test_server_closes_polling(world: World) -> None:
     client.post("4late")
     assert world.recorder.messages == []
     assert client.get() == "4last\x1e1"
+    client.post("1")
+    client.post("x")
+    assert client.get() == "1"
+    assert world.recorder.told == ["closed"]
+    assert world.ended == {"server close": 1}
+    world.forward(10)
     assert not world.known("sid-0")
     assert len(world.deadlines) == 0
 
@@ -382,6 +389,8 @@ def test_server_closes_polling_that_waits(world: World) -> None:
     client.get()
     client.session.close(4403, "why")
     assert client.answer == "1"
+    client.post("1")
+    world.forward(10)
     assert not world.known("sid-0")
 
 
@@ -467,6 +476,26 @@ def test_what_is_sent_during_the_upgrade(world: World) -> None:
     assert websocket.take() == []
     assert websocket.send("5", "4d") == ["4b", b"c", "4d"]
     assert world.recorder.session.wire is websocket.socket
+    told = len(world.recorder.told)
+    websocket.door.writable()
+    assert world.recorder.told[told:] == ["writable"]
+
+
+def test_websocket_drains_during_the_upgrade(world: World) -> None:
+    """It is none of the session's business yet."""
+    probed(world, world.polling()).door.writable()
+    assert world.recorder.told == []
+
+
+def test_closed_twice(world: World) -> None:
+    """The first end counts."""
+    client = world.websocket()
+    world.recorder.session.close(4403, "why")
+    world.recorder.session.close(1012, "again")
+    world.recorder.session.fail("test")
+    client.hang_up()
+    assert world.recorder.told == ["closed"]
+    assert world.ended == {"server close": 1}
 
 
 def test_upgrade_without_a_probe(world: World) -> None:

@@ -314,7 +314,12 @@ async def test_password_refused(world: World, http: httpx.AsyncClient) -> None:
             "/auth/password", json={"oldPassword": old, "newPassword": new}, headers=bearing(token)
         )
         assert answer.status_code == status
-    for other in (world.hub.tokens.mint_user("u1"), (await post(http, "/auth/guest"))["accessToken"]):
+    others = [
+        world.hub.tokens.mint_user("u1"),
+        world.hub.tokens.mint_user(claims(token)["userId"], type="guest"),  # her id, but not her session
+        (await post(http, "/auth/guest"))["accessToken"],
+    ]
+    for other in others:
         body = {"oldPassword": "open sesame", "newPassword": "open simsim"}
         assert (await http.post("/auth/password", json=body, headers=bearing(other))).status_code == 403
     await post(http, "/auth/login", LOGIN)

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,7 +11,8 @@ import pytest
 
 from bridge.http.commands import CommandFailure, CommandItem, CommandPage
 from devices.station import Job, Station
-from tests.e2e.conftest import World
+from hub.serve import Hub
+from tests.e2e.conftest import World, settings
 from tests.e2e.test_http import bearer
 from tests.e2e.waiting import GUARD, until
 
@@ -220,12 +223,26 @@ async def test_a_caller_that_hangs_up(world: World, http: httpx.AsyncClient, gat
     assert (await ended(http, record["id"]))["result"] == "late"
 
 
-async def test_a_hub_that_stops(world: World, http: httpx.AsyncClient, gate: Gate) -> None:
-    """Who waits is told so, in time."""
-    sending = asyncio.create_task(http.post(PATH, json={"type": "wait", "timeoutMs": 60_000}))
-    await until(lambda: len(world.hub.services.commands) == 1)
-    world.hub.services.stop()
-    assert (await asyncio.wait_for(sending, GUARD)).status_code == 503
+async def test_a_hub_that_stops(tmp_path: Path) -> None:
+    """Who waits is told so, in time, and the record is found after the next start."""
+    async with AsyncExitStack() as stack:
+        hub = Hub(settings(tmp_path))
+        async with hub:
+            world = World(hub, f"mqtt://127.0.0.1:{hub.mqtt_port}", stack)
+            headers = bearer(world, "operator")
+            gate = world.station()
+            Gate(gate)
+            await world.connect(gate)
+            http = await stack.enter_async_context(
+                httpx.AsyncClient(base_url=hub.http_url, trust_env=False, timeout=GUARD)
+            )
+            command = {"type": "wait", "timeoutMs": 60_000}
+            sending = asyncio.create_task(http.post(PATH, json=command, headers=headers))
+            await until(lambda: len(hub.services.commands) == 1)
+        assert (await asyncio.wait_for(sending, GUARD)).status_code == 503
+    async with Hub(settings(tmp_path)) as hub, httpx.AsyncClient(base_url=hub.http_url, trust_env=False) as http:
+        (record,) = (await http.get(PATH, headers=headers)).json()["items"]
+        assert (record["stage"], record["delivered"]) == ("sent", None)  # until its deadline
 
 
 async def test_who_may(world: World, http: httpx.AsyncClient, gate: Gate) -> None:

@@ -107,6 +107,19 @@ async def test_list(world: World, admin: httpx.AsyncClient) -> None:
     assert (await admin.get("/stations/online")).json() == {"stations": ["st-2", "st-3"]}
 
 
+async def test_large_statuses(world: World, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page holds no more bytes of them than it may; what does not fit is read with its station alone."""
+    for station_id, devices in (("st-1", 50), ("st-2", 0)):
+        station = await world.ws_station(station_id)
+        await station.request("station-status-update", {"devices": [{"deviceId": str(n)} for n in range(devices)]})
+    await until(lambda: len(world.hub.services.board.known(["st-1", "st-2"])) == 2)
+    monkeypatch.setattr("bridge.http.stations.PAGE_STATUS_BYTES", 500)
+    statuses = [item["status"] for item in (await admin.get("/stations")).json()["items"]]
+    assert statuses[0] is None
+    assert statuses[1]["stationId"] == "st-2"
+    assert len((await admin.get("/stations/st-1")).json()["status"]["devices"]) == 50
+
+
 async def test_urls_of_cameras(world: World, admin: httpx.AsyncClient, http: httpx.AsyncClient) -> None:
     """They may hold passwords: viewers, who may be guests, do not see them."""
     await entered(admin, cameras=[CAMERA])
