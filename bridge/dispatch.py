@@ -77,7 +77,7 @@ def _payload(event: Event, data: Any) -> BaseModel:
     if event.data is Nothing:
         return _NOTHING
     if not isinstance(data, dict):
-        raise invalid("data: not an object")
+        raise invalid("data: binary is not taken" if isinstance(data, bytes) else "data: not an object")
     try:
         return event.data.model_validate(data)
     except ValidationError as error:

@@ -10,15 +10,16 @@ AccountError
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from unicodedata import normalize
 
-from hub.auth import Role
+from hub.auth import Identity, Role
 
 __all__ = [
     "EMAIL",
     "EMAIL_MAX",
+    "NICKNAME",
     "NICKNAME_MAX",
     "PASSWORD_MAX",
     "PASSWORD_MIN",
@@ -32,16 +33,24 @@ __all__ = [
     "WrongLogin",
     "check_nickname",
     "check_password",
+    "identity_of_account",
     "normal_email",
 ]
 
-EMAIL: Final = r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"
+_HIDDEN: Final = (
+    r"\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    r"\u2800\u3164\ufeff\uffa0\ufff9-\ufffb"
+)
+"""Control characters, and what cannot be seen or turns the text around it: names must not look like others."""
+EMAIL: Final = rf"^[^@\s\u200c\u200d{_HIDDEN}]+@[^@\s\u200c\u200d{_HIDDEN}]+$"
+NICKNAME: Final = rf"^[^{_HIDDEN}]*[^\s{_HIDDEN}][^{_HIDDEN}]*$"
 EMAIL_MAX: Final = 254
 NICKNAME_MAX: Final = 64
 PASSWORD_MIN: Final = 8
 PASSWORD_MAX: Final = 256
 """Characters; of passwords that are set. To log in anything may be tried."""
 _EMAIL: Final = re.compile(EMAIL.removesuffix("$") + r"\Z")
+_NICKNAME: Final = re.compile(NICKNAME.removesuffix("$") + r"\Z")
 
 
 class AccountError(Exception):
@@ -88,6 +97,12 @@ class Account:
     disabled: bool
     created_at: int
     updated_at: int
+    password_hash: str = field(default="", repr=False, compare=False)
+
+
+def identity_of_account(account: Account) -> Identity:
+    """The owner of an account, as the audit knows it."""
+    return Identity(user_id=account.user_id, type="registered", role=account.role, nickname=account.nickname)
 
 
 def normal_email(email: str) -> str | None:
@@ -100,8 +115,8 @@ def normal_email(email: str) -> str | None:
 
 def check_nickname(nickname: str) -> None:
     """Raises Malformed."""
-    if not 1 <= len(nickname) <= NICKNAME_MAX or not _is_text(nickname):
-        raise Malformed(f"nickname: 1 to {NICKNAME_MAX} characters")
+    if len(nickname) > NICKNAME_MAX or not _is_text(nickname) or not _NICKNAME.match(nickname):
+        raise Malformed(f"nickname: 1 to {NICKNAME_MAX} characters that can be seen")
 
 
 def check_password(password: str) -> None:

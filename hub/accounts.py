@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import Final
+from typing import Final, NamedTuple
 from unicodedata import normalize
 
 from devices.clock import Clock
@@ -31,14 +31,21 @@ from hub.store import accounts as query
 from hub.store.accounts import Session
 from hub.store.database import Database, StoreDown
 from hub.store.tables import AccountRow
-from hub.throttle import Throttle
+from hub.throttle import Attempt, Throttle
 
-__all__ = ["Account", "Accounts", "Also", "Session"]
+__all__ = ["Account", "Accounts", "Also", "FirstAdmin", "Session"]
 
 FIRST_ADMIN: Final = "admin"
 
 Also = Callable[[Session, Account], Awaitable[None]]
 """What else is done in the transaction of a change, for example to note it in the audit."""
+
+
+class FirstAdmin(NamedTuple):
+    """An account that was made because there was no admin."""
+
+    email: str
+    password: str
 
 
 class Accounts:
@@ -65,7 +72,7 @@ class Accounts:
     # ---- coming in
 
     @contextmanager
-    def attempt(self, address: str, subject: str | None = None) -> Iterator[None]:
+    def attempt(self, address: str, subject: str | None = None) -> Iterator[Attempt]:
         """Counts what is done in it as one attempt to log in, before it is done.
 
         Args:
@@ -77,7 +84,7 @@ class Accounts:
         """
         attempt = self._throttle.take(self._clock.monotonic(), address, subject)
         try:
-            yield
+            yield attempt
         except (StoreDown, Busy):
             attempt.undone()
             raise
@@ -90,7 +97,9 @@ class Accounts:
         with self.attempt(address):
             pass
 
-    async def register(self, email: str, password: str, nickname: str, address: str) -> Account:
+    async def register(
+        self, email: str, password: str, nickname: str, address: str, *, also: Also | None = None
+    ) -> Account:
         """Makes an account with the rights of a viewer.
 
         Raises:
@@ -99,23 +108,25 @@ class Accounts:
         if not self.registration:
             raise NotOffered("registration")
         with self.attempt(address):
-            return await self.add(email, password, nickname, "viewer")
+            account = await self.add(email, password, nickname, "viewer", also=also)
+        self._throttle.trust(address, account.email)
+        return account
 
     async def login(self, email: str, password: str, address: str) -> Account:
         """The account of somebody who knows its password; the same work whether there is one or not.
 
-        Before its answer is used to sign somebody in, see `is_current`.
+        Before its answer is used to sign somebody in, see `still`.
 
         Raises:
             WrongLogin, Throttled, Busy, StoreDown.
         """
         normal = normal_email(email)
-        with self.attempt(address, normal):
+        with self.attempt(address, normal) as attempt:
             row = None
             if normal is not None:
-                async with self._database.session() as session:
+                async with self._database.reading() as session:
                     row = await query.by_email(session, normal)
-            return await self._prove(row, password)
+            return await self._prove(row, password, first=attempt.is_trusted)
 
     async def change_password(
         self, user_id: str, old: str, new: str, address: str, *, also: Also | None = None
@@ -128,16 +139,16 @@ class Accounts:
         check_password(new)
         email = (await self.by_id(user_id)).email
         with self.attempt(address, email):
-            async with self._database.session() as session:
+            async with self._database.reading() as session:
                 row = await query.by_id(session, user_id)
             await self._prove(row, old)
             assert row is not None  # proven
             return await self._set_password(row, await self._passwords.hash(new), also=also)
 
-    async def _prove(self, row: AccountRow | None, password: str) -> Account:
-        """Raises WrongLogin, Busy, StoreDown."""
+    async def _prove(self, row: AccountRow | None, password: str, *, first: bool = True) -> Account:
+        """`first`: see `Passwords.verify`. Raises WrongLogin, Busy, StoreDown."""
         tried = password if len(password) <= PASSWORD_MAX else ""
-        right = await self._passwords.verify(row.password_hash if row else None, tried)
+        right = await self._passwords.verify(row.password_hash if row else None, tried, first=first)
         if row is None or not right or not tried or row.disabled:
             raise WrongLogin
         if self._passwords.is_outdated(row.password_hash):
@@ -145,7 +156,7 @@ class Accounts:
                 better = await self._passwords.hash(password)
             except Busy:
                 return _account(row)  # another time
-            await self._set_password(row, better, renewed=True)
+            return await self._set_password(row, better, renewed=True)
         return _account(row)
 
     async def _set_password(
@@ -170,21 +181,28 @@ class Accounts:
             return _account(row)
         raise WrongLogin
 
-    async def is_current(self, account: Account) -> bool:
-        """Whether an account is still as it was read: to be asked after its owner was signed in with what was read.
+    async def still(self, account: Account) -> Account:
+        """An account as it is now: to be asked after its owner was signed in with what was read.
 
         An admin who disables it meanwhile ends its sessions afterwards: either this sees the change, or that ends the session.
+
+        Raises:
+            WrongLogin: it is disabled, deleted, or has another password.
+            StoreDown: the database cannot be reached.
         """
         try:
-            return (await self.by_id(account.user_id)).updated_at == account.updated_at and not account.disabled
+            now = await self.by_id(account.user_id)
         except NoSuchAccount:
-            return False
+            raise WrongLogin from None
+        if now.disabled or now.password_hash != account.password_hash:
+            raise WrongLogin
+        return now
 
     # ---- what admins do
 
     async def by_id(self, user_id: str) -> Account:
         """The account of that id. Raises NoSuchAccount, StoreDown."""
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return _account(_there(await query.by_id(session, user_id)))
 
     async def list(
@@ -192,7 +210,7 @@ class Accounts:
     ) -> tuple[list[Account], int]:
         """One page of accounts, and how many there are in all; see `hub.store.accounts.page`. Raises StoreDown."""
         wanted = normalize("NFC", q) if q else None
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             rows, total = await query.page(session, q=wanted, role=role, sort=sort, limit=limit, offset=offset)
         return [_account(row) for row in rows], total
 
@@ -207,7 +225,7 @@ class Accounts:
             raise Malformed("email: not an address that can be used")
         check_password(password)
         check_nickname(nickname)
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             if await query.by_email(session, normal) is not None:
                 raise EmailTaken
         kept = await self._passwords.hash(password)
@@ -286,20 +304,20 @@ class Accounts:
                 await also(session, account)
         return account
 
-    async def first_admin(self) -> tuple[str, str] | None:
+    async def first_admin(self, *, also: Also | None = None) -> FirstAdmin | None:
         """Makes an admin when there is none; gives the email and the password, which is kept nowhere. Raises StoreDown, Busy.
 
         Of several hubs that start at once, one makes it.
         """
         password = secrets.token_urlsafe(15)
         for number in count(1):
-            async with self._database.session() as session:
+            async with self._database.reading() as session:
                 if await query.has_admin(session):
                     return None
             try:
                 # somebody who is no admin may have the name already
                 email = f"{FIRST_ADMIN}{number if number > 1 else ''}@localhost"
-                return (await self.add(email, password, "Admin", "admin")).email, password
+                return FirstAdmin((await self.add(email, password, "Admin", "admin", also=also)).email, password)
             except EmailTaken:
                 continue
         raise AssertionError
@@ -331,4 +349,5 @@ def _account(row: AccountRow) -> Account:
         disabled=row.disabled,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        password_hash=row.password_hash,
     )

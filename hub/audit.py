@@ -67,7 +67,7 @@ class Audit:
 
     async def entries(self, which: AuditFilter, *, limit: int, offset: int = 0) -> tuple[list[AuditRow], int]:
         """Some of the rows, newest first, and how many there are in all. Raises StoreDown."""
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return await queries.page(session, which, limit, offset)
 
     async def prune(self) -> None:

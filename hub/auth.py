@@ -6,6 +6,8 @@ AuthError
 """
 
 import contextlib
+import math
+import re
 import secrets
 import time
 import warnings
@@ -49,7 +51,9 @@ VERIFIED: Final = 20_000
 MAX_TOKEN: Final = 16_384
 """Characters of a token; a longer one is not looked at."""
 
-# a short secret is refused or warned of once, at start (`hub.config`); not at every token
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+# a short secret is refused (`hub.config`) or warned of (`hub.serve`) once, at start; not at every token
 warnings.filterwarnings("ignore", message=".*HMAC key.*")
 
 
@@ -146,6 +150,11 @@ class Tokens:
         self._verified: dict[str, Identity] = {}
         self._version = self._keys.version
 
+    @property
+    def is_weak(self) -> bool:
+        """Whether the secret is shorter than what it signs with. [RFC 7518, 3.2]"""
+        return len(self._secret.encode()) < 32
+
     def mint_user(
         self,
         user_id: str,
@@ -156,7 +165,6 @@ class Tokens:
         lifetime: float = 7 * DAY,
         session_id: str | None = None,
         issued_at: float | None = None,
-        after: float = 0.0,
     ) -> str:
         """A token of a person.
 
@@ -165,22 +173,32 @@ class Tokens:
             lifetime: seconds.
             session_id: the session that goes on with this token; None begins a new one.
             issued_at: its `iat`, seconds since 1970, for a session that goes on; None: now.
-            after: the `iat` of the user's session so far: this token's is later, whatever the clocks say.
         """
         claims = {"userId": user_id, "type": type, "nickname": nickname or user_id}
         claims["sessionId"] = secrets.token_hex(16) if session_id is None else session_id
-        issued_at = max(self._clock(), after + 0.001) if issued_at is None else issued_at
+        issued_at = self._clock() if issued_at is None else issued_at
         return self._sign(claims | ({"role": role} if role else {}), lifetime, issued_at)
 
-    def mint_station(self, station_id: str, *, lifetime: float = 7 * DAY) -> str:
-        """A token of a station; lifetime in seconds. Raises AuthError for what cannot be a station id."""
+    def mint_station(self, station_id: str, *, lifetime: float = 7 * DAY, generation: float | None = None) -> str:
+        """A token of a station.
+
+        Args:
+            lifetime: seconds.
+            generation: `valid_from` of the credential that it is given for (see `hub.credentials`): then that decides whether
+                it was revoked, and no clock.
+
+        Raises:
+            AuthError: for what cannot be a station id.
+        """
         if not is_station_id(station_id):
             raise AuthError("a station id is 1 to 64 of A-Z a-z 0-9 . _ -")
-        return self._sign({"type": "station", "stationId": station_id}, lifetime, self._clock())
+        claims: dict[str, Any] = {"type": "station", "stationId": station_id}
+        claims |= {} if generation is None else {"generation": generation}
+        return self._sign(claims, lifetime, self._clock())
 
     def _sign(self, claims: dict[str, Any], lifetime: float, issued_at: float) -> str:
-        # iat in milliseconds: of two logins in one second, the second still counts as the newer
-        claims |= {"iat": round(issued_at, 3), "exp": int(self._clock() + lifetime)}
+        # iat in milliseconds: of two logins in one second, the second still counts as the newer. Never later than it is
+        claims |= {"iat": math.floor(issued_at * 1_000) / 1_000, "exp": int(self._clock() + lifetime)}
         claims |= {"iss": self._issuer} if self._issuer is not None else {}
         claims |= {"aud": self._audience} if self._audience is not None else {}
         return jwt.encode(claims, self._secret, algorithm=HMAC)
@@ -290,8 +308,8 @@ def _number(value: object) -> float:
 
 
 def is_user_id(value: object) -> TypeGuard[str]:
-    """Whether `value` may be a user or session id: text that fits one topic level."""
-    if not isinstance(value, str) or not value:
+    """Whether `value` may be a user or session id: text that fits one topic level, without control characters."""
+    if not isinstance(value, str) or not value or _CONTROL.search(value):
         return False
     try:
         return len(user_key(value)) <= 128

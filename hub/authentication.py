@@ -25,7 +25,12 @@ __all__ = ["Authenticator"]
 log = structlog.get_logger(__name__)
 
 RETRY: Final = 1.0
-"""Seconds until sessions are written again, when the database was out of reach."""
+"""Seconds until sessions are written again, when the database was out of reach; twice as long each time."""
+MAX_RETRY: Final = 30.0
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, StoreDown) else type(error).__name__
 
 
 class Authenticator:
@@ -80,8 +85,8 @@ class Authenticator:
         if self._store is not None and self._unsaved:
             try:
                 await self._store.save(self._unsaved)
-            except StoreDown as error:
-                log.error("sessions not remembered", sessions=len(self._unsaved), reason=str(error))
+            except Exception as error:  # what else there is to stop must still be stopped
+                log.error("sessions not remembered", sessions=len(self._unsaved), reason=_reason(error))
 
     def watch(self, changed: Callable[[Sequence[Effect]], None]) -> None:
         """`changed` is told what an admission changes, also of those so far."""
@@ -117,14 +122,23 @@ class Authenticator:
             await self._jwks.refresh()
             return self.authenticate(token)
 
-    def station_named(self, station_id: str) -> Identity:
-        """The identity of a station that has just shown its device key, or a certificate."""
+    def station_with_key(self, station_id: str, key: str) -> Identity | None:
+        """The identity of a station that shows its device key; None: that is not its key.
+
+        It is as old as the key: one that is being replaced may still be taken, but what it opened is cut off then.
+        """
+        valid_from = self.credentials.opened_by(station_id, key)
+        return None if valid_from is None else self.station_named(station_id, issued_at=valid_from)
+
+    def station_named(self, station_id: str, *, issued_at: float | None = None) -> Identity:
+        """The identity of a station that has shown a certificate. `issued_at`: seconds since 1970; None: now."""
         return Identity(
             user_id=station_key(station_id),
             type="station",
             role="station",
             station_id=station_id,
-            issued_at=self._clock(),
+            issued_at=self._clock() if issued_at is None else issued_at,
+            issuer_is_us=True,
         )
 
     # ---- sessions
@@ -139,46 +153,30 @@ class Authenticator:
         lifetime: float = DAY,
     ) -> str:
         """A token of a new session, which ends the user's older one. `lifetime` in seconds. Raises StoreDown."""
-        after = 0.0
-        while True:
-            token = self.tokens.mint_user(
-                user_id,
-                role=role,
-                type=type,
-                nickname=nickname,
-                lifetime=lifetime,
-                after=after or self._known_to(user_id),
-            )
-            if type == "guest":
-                return token
-            identity = self.tokens.verify(token)
-            record = UserRecord(session_id=identity.session_id, issued_at=identity.issued_at)
-            standing = await self._remember(user_id, record)
-            if standing == record:
-                self._carry_out(self.sessions.admit(identity))
-                return token
-            after = standing.issued_at
+        session_id = secrets.token_hex(16)
+        token = self.tokens.mint_user(
+            user_id, role=role, type=type, nickname=nickname, lifetime=lifetime, session_id=session_id
+        )
+        if type == "registered":
+            await self._begin(user_id, session_id)
+        return token
 
     async def end_sessions(self, user_id: str) -> None:
         """Every token that the user has is no good from now on. Raises StoreDown."""
-        after = self._known_to(user_id)
+        await self._begin(user_id, ENDED + secrets.token_hex(16))
+
+    async def _begin(self, user_id: str, session_id: str) -> None:
+        """Makes a session the user's newest, whatever the clocks say that issued those before."""
+        known = self.sessions.newest(user_id)
+        after = 0.0 if known is None else known.issued_at
         while True:
-            issued_at = round(max(self._clock(), after + 0.001), 3)
-            record = UserRecord(session_id=ENDED + secrets.token_hex(16), issued_at=issued_at)
-            standing = await self._remember(user_id, record)
+            record = UserRecord(session_id=session_id, issued_at=round(max(self._clock(), after + 0.001), 3))
+            # another node may have written a newer one, by a clock that is ahead
+            standing = record if self._store is None else (await self._store.save({user_id: record}))[user_id]
             if standing == record:
                 self._carry_out(self.sessions.replace(user_id, record))
                 return
             after = standing.issued_at
-
-    def _known_to(self, user_id: str) -> float:
-        """When the session was issued that this node takes for the user's newest, seconds since 1970."""
-        known = self.sessions.newest(user_id)
-        return 0.0 if known is None else known.issued_at
-
-    async def _remember(self, user_id: str, record: UserRecord) -> UserRecord:
-        """What stands now: another node may have written a newer one, by a clock that is ahead."""
-        return record if self._store is None else (await self._store.save({user_id: record}))[user_id]
 
     async def prune(self) -> None:
         """Forgets of guests who left that they did, once no token of theirs can be good any more. Raises StoreDown."""
@@ -199,17 +197,30 @@ class Authenticator:
     async def _save(self) -> None:
         """Writes what was admitted, as it comes; what cannot be written waits."""
         assert self._store is not None
+        wait = RETRY
         while True:
             await self._to_save.wait()
             self._to_save.clear()
             saving = dict(self._unsaved)
             try:
                 await self._store.save(saving)
-            except StoreDown as error:
-                log.warning("sessions not remembered yet", sessions=len(saving), reason=str(error))
+            except StoreDown:  # which the database has told
                 self._to_save.set()
-                await asyncio.sleep(RETRY)
-            else:
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, MAX_RETRY)
+                continue
+            except Exception:
+                # one of them is refused: it must not hold up the others
                 for user_id, record in saving.items():
-                    if self._unsaved.get(user_id) is record:
-                        del self._unsaved[user_id]
+                    await self._save_one(self._store, user_id, record)
+            wait = RETRY
+            for user_id, record in saving.items():
+                if self._unsaved.get(user_id) is record:
+                    del self._unsaved[user_id]
+
+    @staticmethod
+    async def _save_one(store: StoredSessions, user_id: str, record: UserRecord) -> None:
+        try:
+            await store.save({user_id: record})
+        except Exception as error:
+            log.error("a session is not remembered over a restart", reason=type(error).__name__)

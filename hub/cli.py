@@ -17,6 +17,7 @@ from pydantic import BaseModel, SecretStr
 from devices.operator import OperatorError
 from devices.topics import is_station_id
 from hub import fleet_table
+from hub.accounts import FirstAdmin
 from hub.auth import DAY, ROLES, AuthError, Tokens, is_user_id
 from hub.broker.storage import StorageError
 from hub.build import make_tokens
@@ -120,11 +121,11 @@ def serve_command(config: ConfigFile = None, **flags: Any) -> None:
     run(serve(settings, _tell_first_admin))
 
 
-def _tell_first_admin(hub: Hub) -> None:
+def _tell_first_admin(_: Hub, admin: FirstAdmin | None) -> None:
     """The one time that the password is seen: printed, never logged."""
-    if hub.first_admin is not None:
-        email, password = hub.first_admin
-        typer.echo(f"Admin:    {email}, password {password} (not shown again: change it with POST /auth/password)")
+    if admin is not None:
+        told = "not shown again: change it with POST /auth/password"
+        typer.echo(f"Admin:    {admin.email}, password {admin.password} ({told})")
 
 
 @app.command("demo")
@@ -147,8 +148,9 @@ async def _demo(settings: Settings, stations: int) -> None:
         typer.echo(f"Port {port} is taken: a free one is used (--{name.replace('_', '-')}).")
     fleets: list[asyncio.Task[Any]] = []
 
-    def ready(hub: Hub) -> None:
+    def ready(hub: Hub, admin: FirstAdmin | None) -> None:
         fleets.extend(_start_demo_fleet(hub, stations))
+        _tell_first_admin(hub, admin)
 
     try:
         await serve(settings, ready)
@@ -164,7 +166,6 @@ def _start_demo_fleet(hub: Hub, stations: int) -> list[asyncio.Task[Any]]:
     typer.echo(f"Console:  {hub.http_url}/#token={operator}")
     typer.echo(f"MQTT:     {ready['mqtt'] or '(the external broker)'}")
     typer.echo(f"MQTT/WS:  {ready['mqttWs'] or '(of the external broker)'}")
-    _tell_first_admin(hub)
     typer.echo("Login:    the address above signs in as operator 'demo' for a day. Stop with Ctrl-C.")
     mqtt = str(ready["mqtt"] or hub.settings.broker)
     plan = Scenario(stations=stations, browsers=0, rate=0.2, mqtt=mqtt, http=hub.http_url, prefix="demo")

@@ -157,13 +157,13 @@ class CommandRecords:
 
     async def read(self, station_id: str, command_id: str) -> CommandRecord | None:
         """A station's command; None when there is none of that id."""
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             row = await session.get(CommandRow, command_id)
         return None if row is None or row.station_id != station_id else self._record(row)
 
     async def page(self, station_id: str, *, limit: int, offset: int = 0) -> tuple[list[CommandRecord], int]:
         """Some of a station's commands, newest first, and how many there are in all."""
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             rows, total = await queries.page(session, station_id, limit, offset)
         return [self._record(row) for row in rows], total
 

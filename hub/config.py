@@ -196,11 +196,14 @@ class Settings(BaseSettings):
     @field_validator("origins")
     @classmethod
     def _are_origins(cls, values: list[str]) -> list[str]:
+        found = []
         for value in values:
-            parts = urlsplit(value)
+            parts = urlsplit(value.lower())
             if parts.scheme not in ("http", "https") or not parts.netloc or parts.path:
                 raise ValueError("an origin looks like https://pages.example:8443, without a path")
-        return values
+            # as browsers write it
+            found.append(value.lower().removesuffix(":443" if parts.scheme == "https" else ":80"))
+        return found
 
     @field_validator("ice_servers")
     @classmethod

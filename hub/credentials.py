@@ -7,11 +7,15 @@ one dictionary look-up and one hash each.
 import hashlib
 import hmac
 import secrets
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from hub.auth import Identity
+from hub.auth import CLOCK_TOLERANCE, Identity
 
-__all__ = ["Credential", "Credentials", "hash_key", "new_key"]
+__all__ = ["KEY_LENGTH", "Credential", "Credentials", "hash_key", "new_key"]
+
+
+KEY_LENGTH: Final = 43
+"""Characters of a device key."""
 
 
 class Credential(NamedTuple):
@@ -61,14 +65,22 @@ class Credentials:
         """Every station of which something was revoked, and up to when."""
         return [(station_id, one.valid_from) for station_id, one in self._known.items() if one.valid_from]
 
-    def key_is(self, station_id: str, key: str) -> bool:
-        """Whether `key` is the station's device key."""
-        kept = self._known.get(station_id, _NONE).key_hash
-        return kept is not None and hmac.compare_digest(kept, hash_key(key))
+    def opened_by(self, station_id: str, key: str) -> float | None:
+        """Since when `key` is the station's device key, see `Credential.valid_from`; None: it is not."""
+        kept = self._known.get(station_id, _NONE)
+        if kept.key_hash is None or not hmac.compare_digest(kept.key_hash, hash_key(key)):
+            return None
+        return kept.valid_from
 
     def refuses(self, identity: Identity) -> bool:
         """Whether what an identity shows was revoked since it was issued."""
         if identity.station_id is None:
             return False
         known = self._known.get(identity.station_id)
-        return known is not None and identity.issued_at < known.valid_from
+        if known is None:
+            return False
+        generation = identity.claims.get("generation")
+        if identity.issuer_is_us and isinstance(generation, int | float):
+            return generation < known.valid_from
+        # another issuer's clock may be ahead
+        return identity.issued_at - (0.0 if identity.issuer_is_us else CLOCK_TOLERANCE) < known.valid_from

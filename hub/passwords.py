@@ -20,6 +20,8 @@ __all__ = ["Argon2", "Busy", "Hasher", "Passwords"]
 WORKERS: Final = 2
 WAITING: Final = 64
 """Passwords that may wait for a thread; at some 50 ms each, more would wait longer than anybody does."""
+RESERVED: Final = 16
+"""Of those, places for who comes first."""
 
 Answer = TypeVar("Answer")
 
@@ -104,25 +106,33 @@ class Passwords:
 
     Args:
         hasher: how.
-        waiting: passwords that may wait for a thread, before others are turned away.
+        waiting: passwords that may wait for a thread, before others are turned away; some places are kept for those that come
+            first.
     """
 
     def __init__(self, hasher: Hasher | None = None, *, workers: int = WORKERS, waiting: int = WAITING) -> None:
         self._hasher: Hasher = hasher or Argon2()
-        self._places = threading.Semaphore(workers + waiting)
+        reserved = min(RESERVED, waiting // 2)
+        self._places = threading.Semaphore(workers + waiting - reserved)
+        self._reserved = threading.Semaphore(reserved)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="password")
 
     async def hash(self, password: str) -> str:
         """A text to keep for `password`. Raises Busy."""
         return await self._run(lambda: self._hasher.hash(password))
 
-    async def verify(self, kept: str | None, password: str) -> bool:
+    async def verify(self, kept: str | None, password: str, *, first: bool = False) -> bool:
         """Whether `password` is the one that `kept` was made of; None, for nobody's, is the same work for a False.
+
+        Args:
+            first: it comes from where the right one has come from before: strangers, however many, do not keep it out.
 
         Raises:
             Busy: nothing was checked.
         """
-        right = await self._run(lambda: self._hasher.verify(self._hasher.nobody if kept is None else kept, password))
+        right = await self._run(
+            lambda: self._hasher.verify(self._hasher.nobody if kept is None else kept, password), first=first
+        )
         return right and kept is not None
 
     def is_outdated(self, kept: str) -> bool:
@@ -133,14 +143,17 @@ class Passwords:
         """Ends the threads; what waits is not done any more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _run(self, work: Callable[[], Answer]) -> Answer:
-        if not self._places.acquire(blocking=False):
-            raise Busy("too many passwords wait to be checked")
+    async def _run(self, work: Callable[[], Answer], *, first: bool = False) -> Answer:
+        places = self._places
+        if not places.acquire(blocking=False):
+            places = self._reserved
+            if not first or not places.acquire(blocking=False):
+                raise Busy("too many passwords wait to be checked")
         try:
             future: Future[Answer] = self._threads.submit(work)
         except RuntimeError:
-            self._places.release()
+            places.release()
             raise Busy("the hub ends") from None
         # a place is free when the thread is, not when somebody stops waiting for it
-        future.add_done_callback(lambda _: self._places.release())
+        future.add_done_callback(lambda _: places.release())
         return await asyncio.wrap_future(future)

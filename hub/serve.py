@@ -27,6 +27,8 @@ from bridge.native import NativeDoor
 from bridge.socketio.application import SocketIo
 from devices import topics
 from devices.clock import SystemClock
+from hub.account_rules import Account, identity_of_account
+from hub.accounts import FirstAdmin
 from hub.audit import Audit
 from hub.authentication import Authenticator
 from hub.build import make_accounts, make_link, make_tokens
@@ -40,7 +42,7 @@ from hub.nodes import new_node_id
 from hub.passwords import Passwords
 from hub.services import TICK, Services
 from hub.stations import Stations
-from hub.store.database import Database, StoreDown
+from hub.store.database import Database, Session, StoreDown
 from hub.store.sessions import StoredSessions
 
 __all__ = ["Hub", "serve"]
@@ -79,8 +81,7 @@ class Hub:
     Attributes:
         http_port, mqtt_port, mqtt_ws_port, mqtts_port: the real ports; the MQTT ones None with an external broker.
         tokens: mints and checks access tokens.
-        first_admin: email and password of the admin that was made because there was none; kept nowhere else.
-        gateway, services: the parts, for tests and for `hub demo`.
+        accounts, gateway, services: the parts, for tests and for `hub demo`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -89,7 +90,6 @@ class Hub:
         self.mqtt_port: int | None = None
         self.mqtt_ws_port: int | None = None
         self.mqtts_port: int | None = None
-        self.first_admin: tuple[str, str] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -129,8 +129,6 @@ class Hub:
             self._start_services()
             await self._synchronize()
             await self._start_http(listener)
-            # last: of a start that fails, nobody would ever be told the password
-            self.first_admin = await self.accounts.first_admin()
         except BaseException:
             listener.close()
             await self._stop_parts()
@@ -151,6 +149,16 @@ class Hub:
         await self.authenticator.start()
         for credential in await self.stations.credentials():
             self.authenticator.credentials.set(*credential)
+
+    async def make_first_admin(self) -> FirstAdmin | None:
+        """An admin, where there is none. Raises StoreDown."""
+
+        async def note(session: Session, account: Account) -> None:
+            await self.audit.record(
+                identity_of_account(account), "", "user.create", account.user_id, {"role": "admin"}, session=session
+            )
+
+        return await self.accounts.first_admin(also=note)
 
     def _start_services(self) -> None:
         settings = self.settings
@@ -300,8 +308,11 @@ def _reachable(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-async def serve(settings: Settings, on_ready: Callable[[Hub], None] | None = None) -> None:
+async def serve(settings: Settings, on_ready: Callable[[Hub, FirstAdmin | None], None]) -> None:
     """Runs a hub until SIGTERM or Ctrl-C; a second Ctrl-C ends the process at once with exit code 130.
+
+    Args:
+        on_ready: gets the admin that was made because there was none, to be told: the password is kept nowhere.
 
     Raises: see `Hub.__aenter__`.
     """
@@ -320,9 +331,12 @@ async def serve(settings: Settings, on_ready: Callable[[Hub], None] | None = Non
                 _write(settings.ready_file, orjson.dumps(hub.ready()))
             except OSError as error:
                 raise ConfigError(f"--ready-file: {settings.ready_file} cannot be written: {error.strerror}") from None
+        # last: of a start that fails, nobody would ever be told the password
+        admin = await hub.make_first_admin()
+        if hub.tokens.is_weak:
+            log.warning("the secret of the tokens is short: whoever has a token can guess it; 32 characters are safe")
         log.info("hub ready", **hub.ready())
-        if on_ready is not None:
-            on_ready(hub)
+        on_ready(hub, admin)
         # what is there now stays: the collector need not look at it again while thousands of stations come
         gc.collect()
         gc.freeze()

@@ -88,19 +88,21 @@ class Stations:
 
     async def credentials(self) -> list[Revoked]:
         """Those of all stations, deleted ones too."""
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return [_revoked(row) for row in await queries.credentials(session)]
 
     async def credential(self, station_id: str) -> Revoked | None:
         """That of one station; None: it was never entered, nor revoked."""
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             row = await queries.credential(session, station_id)
         return None if row is None else _revoked(row)
 
-    async def key_is(self, station_id: str, key: str) -> bool:
-        """Whether `key` is the station's device key, whichever node gave it."""
+    async def opened_by(self, station_id: str, key: str) -> float | None:
+        """Since when `key` is the station's device key, whichever node gave it: see `Tokens.mint_station`; None: it is not."""
         known = await self.credential(station_id)
-        return known is not None and known.key_hash is not None and compare_digest(known.key_hash, hash_key(key))
+        if known is None or known.key_hash is None or not compare_digest(known.key_hash, hash_key(key)):
+            return None
+        return known.valid_from
 
     async def page(self, which: StationFilter, *, limit: int, offset: int = 0) -> tuple[list[Station], int]:
         """Some of the stations, and how many match in all."""
@@ -110,19 +112,19 @@ class Stations:
         async with self._cutting:
             verdicts = {sid: verdict for sid in presence.ids() if (verdict := presence.judged(sid)) is not None}
             ids, total = await asyncio.to_thread(cut, entered, deleted, verdicts, which, limit=limit, offset=offset)
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             entries = await queries.by_ids(session, ids)
         # one may have been deleted since
         there = [station_id for station_id in ids if station_id in entries or station_id in verdicts]
         return [self._station(station_id, entries.get(station_id)) for station_id in there], total
 
     async def _read_directory(self) -> tuple[list[queries.Light], set[str]]:
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return await queries.light(session), await queries.deleted_ids(session)
 
     async def read(self, station_id: str) -> Station:
         """One station. Raises NoSuchStation."""
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             entry = (await queries.by_ids(session, [station_id])).get(station_id)
             if entry is None:
                 await self._require_stranger(session, station_id)

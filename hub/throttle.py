@@ -93,6 +93,11 @@ class Attempt:
     place: tuple[str, str] | None = None
     _good: "OrderedDict[tuple[str, str], None]" = field(default_factory=OrderedDict, repr=False)
 
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the subject has succeeded from this place before."""
+        return self.place in self._good
+
     def succeeded(self) -> None:
         """It was right: what a login took comes back, and from this place others' failures do not count any more."""
         if self.place is not None:
@@ -131,6 +136,10 @@ class Throttle:
     def __len__(self) -> int:
         """Buckets that are not known to be full."""
         return len(self._addresses) + len(self._places) + len(self._subjects)
+
+    def trust(self, address: str, subject: str) -> None:
+        """The subject has proven itself from this place (see `Attempt.succeeded`)."""
+        Attempt(place=(subject, network_of(address)), _good=self._good).succeeded()
 
     def take(self, now: float, address: str, subject: str | None = None) -> Attempt:
         """Asks for one attempt, before any work is done for it.

@@ -12,6 +12,7 @@ from pydantic import Field
 from hub.account_rules import (
     EMAIL,
     EMAIL_MAX,
+    NICKNAME,
     NICKNAME_MAX,
     PASSWORD_MAX,
     PASSWORD_MIN,
@@ -32,7 +33,7 @@ WRONG: Final = "该用户不存在或密码错误"
 TAKEN: Final = "该用户已注册，请前往登录"
 
 Email = Annotated[str, Field(max_length=EMAIL_MAX, pattern=EMAIL, examples=["ann@example.com"])]
-Nickname = Annotated[str, Field(min_length=1, max_length=NICKNAME_MAX, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Nickname = Annotated[str, Field(min_length=1, max_length=NICKNAME_MAX, pattern=NICKNAME)]
 Password = Annotated[str, Field(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX)]
 
 

@@ -12,7 +12,7 @@ from bridge.http import auth, commands, docs, errors, ice, rooms, system, users
 from bridge.http import stations as fleet
 from bridge.http.context import HttpSettings
 from bridge.http.headers import Frame
-from bridge.http.limits import BodyLimit
+from bridge.http.limits import BodyBudget, BodyLimit
 from bridge.socketio.application import SocketIo
 from hub.accounts import Accounts
 from hub.audit import Audit
@@ -50,13 +50,15 @@ def create_app(
         redoc_url=None,
         openapi_url=None,
         generate_unique_id_function=_operation_id,
+        redirect_slashes=False,
     )
     app.state.gateway, app.state.settings = gateway, settings
     app.state.socketio = socketio
     app.state.accounts, app.state.stations = accounts, stations
     app.state.audit, app.state.command_records = audit, command_records
     app.add_middleware(BodyLimit)
-    app.add_middleware(_Beside, path=SOCKETIO_PATH, other=socketio)
+    app.add_middleware(_Paths, path=SOCKETIO_PATH, other=socketio)
+    app.add_middleware(BodyBudget)
     app.add_middleware(Frame, settings=settings)  # around the other
     methods: dict[str, list[str]] = {}
     for subject in SUBJECTS:
@@ -68,15 +70,25 @@ def create_app(
     return app
 
 
-class _Beside:
-    """ASGI middleware: hands one path, with or without a slash at its end, to another application."""
+class _Paths:
+    """ASGI middleware: hands one path to another application. A slash at the end of a path makes no difference, and HEAD is GET:
+    the server sends no body for it.
+    """
 
     def __init__(self, app: ASGIApp, *, path: str, other: ASGIApp) -> None:
-        self._app, self._paths, self._other = app, (path, f"{path}/"), other
+        self._app, self._path, self._other = app, path, other
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._other if scope["type"] == "http" and scope["path"] in self._paths else self._app
-        await app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"]
+        path = path[:-1] if path.endswith("/") and path != "/" else path
+        if path == self._path:
+            await self._other(scope, receive, send)
+            return
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        await self._app(dict(scope) | {"path": path, "method": method}, receive, send)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -14,8 +14,10 @@ from bridge.http.errors import responses
 from bridge.http.identity import GatewayOf, SignedIn, Viewer
 from bridge.http.stations import StationsOf
 from bridge.native import bearer
-from hub.account_rules import Account, NoSuchAccount, WrongLogin
+from devices.topics import STATION_ID
+from hub.account_rules import Account, NoSuchAccount, WrongLogin, identity_of_account
 from hub.accounts import Accounts, Session
+from hub.audit import Audit
 from hub.auth import DAY, Identity, Role, station_key
 from hub.sessions import GUEST
 
@@ -61,7 +63,7 @@ class PasswordRequest(Body):
 class StationRequest(Body):
     """A station and its device key."""
 
-    stationId: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    stationId: Annotated[str, Field(pattern=f"^{STATION_ID.pattern}$")]
     key: Annotated[str, Field(pattern=r"^[!-~]{1,128}$")]
 
 
@@ -120,16 +122,17 @@ def _claimed(gateway: Gateway, role: Role) -> Role | None:
 
 async def _sign_in(gateway: Gateway, accounts: Accounts, account: Account) -> UserToken:
     """Begins the one session of an account. Raises WrongLogin, StoreDown."""
-    token = await gateway.authenticator.sign_in(
-        account.user_id,
-        role=_claimed(gateway, account.role),
-        type="registered",
-        nickname=account.nickname,
-        lifetime=DAY,
-    )
-    if not await accounts.is_current(account):
-        await gateway.authenticator.end_sessions(account.user_id)
-        raise WrongLogin
+    while True:
+        token = await gateway.authenticator.sign_in(
+            account.user_id, role=_claimed(gateway, account.role), nickname=account.nickname, lifetime=DAY
+        )
+        try:
+            role, account = account.role, await accounts.still(account)
+        except WrongLogin:
+            await gateway.authenticator.end_sessions(account.user_id)
+            raise
+        if account.role == role:  # else an admin changed it just then
+            break
     user = Registered(id=account.user_id, email=account.email, nickname=account.nickname)
     return UserToken(accessToken=token, user=user)
 
@@ -150,10 +153,24 @@ async def guest(
 
 
 @router.post("/register", status_code=201, responses=responses(400, 401, 403, 429, 503))
-async def register(gateway: GatewayOf, accounts: AccountsOf, address: AddressOf, body: RegisterRequest) -> UserToken:
+async def register(
+    request: Request, gateway: GatewayOf, accounts: AccountsOf, address: AddressOf, body: RegisterRequest
+) -> UserToken:
     """Makes an account with the rights of a viewer, and signs in."""
+
+    async def note(session: Session, account: Account) -> None:
+        audit: Audit = request.app.state.audit
+        await audit.record(
+            identity_of_account(account),
+            address,
+            "user.register",
+            account.user_id,
+            {"email": account.email},
+            session=session,
+        )
+
     with refusals(taken=401):
-        account = await accounts.register(body.email, body.password, body.nickname, address)
+        account = await accounts.register(body.email, body.password, body.nickname, address, also=note)
         return await _sign_in(gateway, accounts, account)
 
 
@@ -172,9 +189,10 @@ async def sign_in_station(
     """A token for a station that shows its device key."""
     with refusals(), accounts.attempt(address, station_key(body.stationId)):  # no email begins so
         # the database is asked: another node may have given it a new key
-        if not await stations.key_is(body.stationId, body.key):
+        generation = await stations.opened_by(body.stationId, body.key)
+        if generation is None:
             raise unauthorized()
-        return Token(accessToken=gateway.tokens.mint_station(body.stationId, lifetime=DAY))
+        return Token(accessToken=gateway.tokens.mint_station(body.stationId, lifetime=DAY, generation=generation))
 
 
 @router.get("/profile", responses=responses(401, 503))

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from bridge.http.errors import responses
@@ -46,8 +46,10 @@ _STATIC: Final = "public, max-age=86400"
 
 
 @router.get("/docs", response_class=HTMLResponse)
-async def docs_page() -> HTMLResponse:
+async def docs_page(request: Request) -> Response:
     """Swagger UI."""
+    if request.scope.get("raw_path", b"").endswith(b"/"):
+        return RedirectResponse("../docs")  # its own addresses are relative
     return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"})
 
 

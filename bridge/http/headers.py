@@ -1,5 +1,6 @@
 """The outermost layer of the HTTP side: what every answer carries, preflights, and the answer to what nobody foresaw."""
 
+import asyncio
 from typing import Final
 
 import structlog
@@ -59,6 +60,10 @@ class Frame:
             return
         try:
             await self._app(scope, receive, framed)
+        except asyncio.CancelledError:
+            # nobody but the server that stops does so: there is nothing after this that could be cancelled
+            if not started:
+                await failure(503, "The hub is stopping", {"Connection": "close"})(scope, receive, framed)
         except Exception as error:
             log.error("request failed", method=scope["method"], path=scope["path"], exc_info=error)
             if started:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, HTTPException, Query
 
 from bridge.http.errors import responses
 from bridge.http.identity import Admin, GatewayOf, Viewer
+from bridge.http.paging import Offset
 from bridge.monitor import room_list
 from bridge.payloads import Exists, RoomId
 from devices.messages import Message
@@ -37,7 +38,7 @@ async def list_rooms(
     gateway: GatewayOf,
     _: Admin,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-    offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+    offset: Offset = 0,
 ) -> RoomList:
     """All rooms, oldest first."""
     services = gateway.services

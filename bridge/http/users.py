@@ -9,6 +9,7 @@ from bridge.http.accounts import AccountsOf, AddressOf, Email, Nickname, Passwor
 from bridge.http.auth import Body
 from bridge.http.errors import responses
 from bridge.http.identity import Admin, GatewayOf
+from bridge.http.paging import PRINTABLE, Limit, Offset
 from hub.account_rules import Account
 from hub.accounts import Also, Session
 from hub.audit import Audit
@@ -90,11 +91,11 @@ async def list_users(
     accounts: AccountsOf,
     _: Admin,
     q: Annotated[
-        str | None, Query(max_length=254, pattern=r"^[^\x00]*$", description="A part of the email or nickname.")
+        str | None, Query(max_length=254, pattern=PRINTABLE, description="A part of the email or nickname.")
     ] = None,
     role: UserRole | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
+    limit: Limit = 50,
+    offset: Offset = 0,
     sort: Sort = "email",
 ) -> Users:
     """Accounts, a page at a time."""

@@ -22,6 +22,7 @@ from hub.acl import may_connect, may_publish, may_receive, may_subscribe
 from hub.auth import ANONYMOUS, Identity, KeyUnknown, TokenRefused
 from hub.authentication import Authenticator
 from hub.broker.policy import Accepted, Action, Login, Refused
+from hub.credentials import KEY_LENGTH
 from hub.sessions import SessionMismatch
 
 __all__ = ["IDENTITY", "Access", "TokenAuth", "TopicAccess"]
@@ -86,8 +87,8 @@ class Access:
             else:
                 owner = f"anonymous:{username or connect.client_id}" if identity is ANONYMOUS else identity.user_id
                 return Accepted(identity, owner, identity.expires_at)
-        # anything else in that field may be a token in the wrong place
-        who = username if username and is_station_id(username) else "an MQTT client"
+        # anything else in that field may be a token or a device key in the wrong place
+        who = username if username and is_station_id(username) and len(username) < KEY_LENGTH else "an MQTT client"
         log.log(self._level("connect"), "refused %s: %s", who, why)
         return Refused()
 
@@ -95,9 +96,8 @@ class Access:
         username, password = login.connect.username, login.connect.password
         if password:
             secret = password.decode()
-            if username and self._authenticator.credentials.key_is(username, secret):
-                return self._authenticator.station_named(username)
-            return self._authenticator.authenticate(secret)
+            station = self._authenticator.station_with_key(username, secret) if username else None
+            return station or self._authenticator.authenticate(secret)
         for name in _names(login.certificate):
             # without a user name, the first name that can be a station's is meant
             if is_station_id(name) and username in (None, "", name):

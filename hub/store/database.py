@@ -6,11 +6,13 @@ StoreError     the database cannot be opened, or its migrations fail
 """
 
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
@@ -22,11 +24,17 @@ from hub.quiet import quieten
 
 __all__ = ["Conflict", "Database", "Session", "StoreDown", "StoreError", "file_url"]
 
+log = structlog.get_logger(__name__)
+
 DRIVERS: Final = {
     "postgresql": "postgresql+asyncpg",
     "postgres": "postgresql+asyncpg",
     "sqlite": "sqlite+aiosqlite",
 }
+PATIENCE: Final = 5.0
+"""Seconds for a server to answer, or for a connection to be free."""
+TELL_EVERY: Final = 60.0
+"""Seconds between two lines in the log about a database that does not answer."""
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 0x53_74_48_75_62  # any number that no other program on the server is likely to lock
 
@@ -36,7 +44,7 @@ class StoreError(Exception):
 
 
 class StoreDown(StoreError):
-    """The database cannot be reached now: nothing was read or written."""
+    """The database does not answer, or refuses: nothing was read or written."""
 
 
 class Conflict(StoreError):
@@ -58,6 +66,10 @@ class Database:
     Args:
         url: any that SQLAlchemy takes; of `postgresql://` and `sqlite://` the asyncio driver is added.
 
+    Attributes:
+        name: its URL, without passwords.
+        reachable: whether it did what was asked last.
+
     Raises:
         StoreError: the URL is none, or its driver is not installed.
     """
@@ -66,11 +78,19 @@ class Database:
         try:
             parsed = make_url(url)
             parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
-            self.name = parsed.render_as_string()
-            self._engine = _engine(parsed)
+            self.name = parsed.set(query={}).render_as_string()  # a password may be there as well
+            if _is_sqlite(parsed):
+                self._engine = self._migrating = _sqlite(parsed, writes=True)
+                self._reader = _sqlite(parsed, writes=False)
+            else:
+                self._engine = self._reader = _server(parsed, patience=PATIENCE)
+                # nothing is too long for a migration, or for the wait behind another hub's
+                self._migrating = _server(parsed, patience=None)
         except (exc.ArgumentError, exc.InvalidRequestError, ImportError, ValueError, TypeError) as error:
             raise StoreError(f"--database: not usable: {type(error).__name__}: {_first_line(error)}") from None
-        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        self.reachable, self._tell_at = True, 0.0
+        self._writing = async_sessionmaker(self._engine, expire_on_commit=False)
+        self._reading = async_sessionmaker(self._reader, expire_on_commit=False)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -86,13 +106,16 @@ class Database:
             StoreError: it cannot be reached, or was written by a newer hub.
         """
         quieten("alembic")
+        quieten("aiosqlite")  # at DEBUG it logs every value that is written
         try:
-            if self._engine.dialect.name == "sqlite":
+            if _is_sqlite(self._engine.url):
                 _make_private(self._engine.url.database)
-            async with self._engine.begin() as connection:
+            async with self._migrating.begin() as connection:
                 if self._engine.dialect.name == "postgresql":
                     await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
                 await connection.run_sync(_upgrade)
+            if self._migrating is not self._engine:
+                await self._migrating.dispose()
         except (exc.SQLAlchemyError, OSError, CommandError) as error:
             await self.stop()
             why = "it was written by a newer hub" if isinstance(error, CommandError) else _first_line(error)
@@ -100,43 +123,91 @@ class Database:
 
     async def stop(self) -> None:
         """Closes every connection."""
-        await self._engine.dispose()
+        for engine in (self._engine, self._reader, self._migrating):
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Session]:
+        """One transaction that only reads; with SQLite it waits for nobody who writes. Raises StoreDown."""
+        async with self._translated(), self._reading.begin() as session:
+            yield session
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
         """One transaction, committed at the end.
 
         Raises:
-            StoreDown: the database cannot be reached; what the block raises itself passes through.
+            StoreDown: the database cannot be reached, or does not do what it is asked: it is full, may only be read, or the like.
             Conflict: what was written contradicts a row that another transaction made.
         """
+        async with self._translated(), self._writing.begin() as session:
+            yield session
+
+    @asynccontextmanager
+    async def _translated(self) -> AsyncIterator[None]:
         try:
-            async with self._sessions.begin() as session:
-                yield session
+            yield
         except exc.IntegrityError as error:
             raise Conflict(f"{self.name}: {_first_line(error)}") from error
-        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, exc.InternalError, OSError) as error:
+        except (exc.ProgrammingError, exc.DataError, exc.NotSupportedError):
+            raise  # a fault of this program: it must be seen as one
+        except (exc.DBAPIError, exc.TimeoutError, OSError) as error:
+            self._failed(_first_line(error))
             raise StoreDown(f"{self.name}: {_first_line(error)}") from error
+        if not self.reachable:
+            self.reachable = True
+            log.info("database answers again", database=self.name)
+
+    def _failed(self, reason: str) -> None:
+        now = time.monotonic()
+        if self.reachable or now >= self._tell_at:
+            self._tell_at = now + TELL_EVERY
+            log.warning("database does not answer", database=self.name, reason=reason)
+        self.reachable = False
 
 
-def _engine(url: URL) -> AsyncEngine:
-    if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=5, pool_timeout=10)
-    # one connection: SQLite writes one transaction at a time, and a queue here is fairer than its busy waiting
-    engine = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=30, connect_args={"timeout": 10})
+def _is_sqlite(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite"
+
+
+def _server(url: URL, *, patience: float | None) -> AsyncEngine:
+    """Connections to a database server; `patience`: seconds for an answer, None: any time."""
+    limits = {"timeout": PATIENCE} | ({} if patience is None else {"command_timeout": patience})
+    return create_async_engine(
+        url,
+        hide_parameters=True,  # a traceback is logged, and a password's hash is a parameter
+        pool_pre_ping=True,
+        pool_size=5,
+        max_overflow=5,
+        pool_timeout=PATIENCE,
+        # a server that hangs is as good as none
+        connect_args=limits if url.drivername == DRIVERS["postgresql"] else {},
+    )
+
+
+def _sqlite(url: URL, *, writes: bool) -> AsyncEngine:
+    """Connections to a file. One that writes: a queue here is fairer than SQLite's busy waiting."""
+    engine = create_async_engine(
+        url,
+        hide_parameters=True,
+        pool_size=1 if writes else 2,
+        max_overflow=0,
+        pool_timeout=PATIENCE,
+        connect_args={"timeout": PATIENCE},
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def connected(connection: Any, _: object) -> None:
         # transactions are ours to begin: the driver's own way begins them too late, and not around DDL
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA journal_mode=WAL" if writes else "PRAGMA query_only=ON")
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
     def began(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 

@@ -21,7 +21,7 @@ class StoredSessions:
 
     async def load(self) -> dict[str, UserRecord]:
         """All of them, by user id."""
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             rows = await session.execute(select(SessionRow.user_id, SessionRow.session_id, SessionRow.issued_at))
             return {user: UserRecord(session_id=sid, issued_at=at) for user, sid, at in rows}
 
