@@ -130,7 +130,15 @@ class Mosquitto:
 async def mosquitto(directory: Path, *, config: str = "") -> AsyncIterator[Mosquitto]:
     """A running broker; ended when the block ends."""
     broker = Mosquitto(directory, config=config)
-    await broker.start()
+    for left in (2, 1, 0):
+        try:
+            await broker.start()
+            break
+        except RuntimeError:
+            # somebody took one of its ports between the choice and the start
+            if ("Unable to create" not in broker.log and "in use" not in broker.log) or not left:
+                raise
+            broker = Mosquitto(directory, config=config)
     try:
         yield broker
     finally:

@@ -66,7 +66,7 @@ PURE = (
     *("hub.credentials", "hub.limits", "hub.throttle", "hub.account_rules", "hub.keys", "hub.ice", "hub.station_list"),
     *("bridge.protocol", "bridge.batches", "bridge.payloads", "bridge.proxies", "bridge.http.cors"),
     *(f"bridge.socketio.{name}" for name in ("engine_packets", "packets", "parts", "outbox")),
-    *(f"bridge.socketio.{name}" for name in ("session", "upgrade", "namespaces")),
+    *(f"bridge.socketio.{name}" for name in ("session", "upgrade", "namespaces", "engine")),
 )
 
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from bridge.http.context import HttpSettings
 from bridge.http.headers import Frame
-from bridge.http.limits import BodyLimit
+from bridge.http.limits import SMALL_BYTES, BodyBudget, BodyLimit
 
 SCOPE: dict[str, Any] = {"type": "http", "method": "POST", "path": "/x", "headers": [], "client": None}
 
@@ -49,15 +49,15 @@ async def test_a_fault(started: bool) -> None:
 
 
 async def test_cancelled() -> None:
-    """The end of the server is no fault."""
+    """The end of the server is no fault: who waits still is told."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise asyncio.CancelledError
 
     client = Client()
-    with capture_logs() as logs, pytest.raises(asyncio.CancelledError):
+    with capture_logs() as logs:
         await Frame(app, HttpSettings())(dict(SCOPE), client.receive, client.send)
-    assert (client.sent, logs) == ([], [])
+    assert (client.sent[0]["status"], logs) == (503, [])
 
 
 async def test_disconnects_reach_the_application() -> None:
@@ -91,3 +91,37 @@ async def test_a_route_has_the_last_word() -> None:
     assert headers[b"cache-control"] == b"public"
     assert headers[b"vary"] == b"Accept, Origin"
     assert headers[b"strict-transport-security"] == b"max-age=31536000"
+
+
+async def test_the_budget_of_bodies() -> None:
+    """Who would send beyond the share of one network, or all together beyond the total, gets 503; what is done is given back.
+
+    Small bodies always pass.
+    """
+    go, asked = asyncio.Event(), list[asyncio.Task[Client]]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await go.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    large = 2 * SMALL_BYTES
+    budget = BodyBudget(app, total=3 * large, share=2 * large)
+
+    async def ask(address: str, size: int = large) -> Client:
+        client = Client({"type": "http.request", "body": b"x" * size, "more_body": False})
+        await budget(SCOPE | {"client": (address, 1)}, client.receive, client.send)
+        return client
+
+    for address in ("a", "a", "a", "b", "c"):
+        asked.append(asyncio.create_task(ask(address)))
+    refused = [await asked[2], await asked[4]]
+    small = [asyncio.create_task(ask("a", SMALL_BYTES)) for _ in range(9)]
+    go.set()
+    done = (
+        [await task for task in (asked[0], asked[1], asked[3])]
+        + [await ask("a") for _ in range(9)]
+        + await asyncio.gather(*small)
+    )
+    assert [client.sent[0]["status"] for client in refused] == [503, 503]
+    assert {client.sent[0]["status"] for client in done} == {200}

@@ -54,6 +54,23 @@ async def test_serve(shell: Shell) -> None:
     assert not (shell.directory / "ready.json").exists()
 
 
+async def test_the_log_keeps_secrets(shell: Shell) -> None:
+    """At debug too: no password, hash, token or device key, whoever logs; a short secret is warned of."""
+    process, ready = await shell.serve("--log-level", "debug", HUB_JWT_SECRET="ten letters")
+    async with httpx.AsyncClient(base_url=ready["http"], trust_env=False) as http:
+        ann = {"email": "ann@secret.example", "password": "open sesame", "nickname": "Ann"}
+        token = (await http.post("/auth/register", json=ann)).json()["accessToken"]
+        _, admin, _ = await shell.run("token", "--user", "root", "--role", "admin", HUB_JWT_SECRET="ten letters")
+        headers = {"Authorization": f"Bearer {admin.strip()}"}
+        key = (await http.post("/stations", json={"stationId": "st-1"}, headers=headers)).json()["key"]
+        assert (await http.post("/auth/station", json={"stationId": "st-1", "key": key})).status_code == 201
+    code, _, err = await process.interrupt()
+    assert code == 0
+    for secret in ("argon2", "open sesame", "ann@secret", "ten letters", token, admin.strip(), key):
+        assert secret not in err, secret
+    assert "secret of the tokens is short" in err
+
+
 async def test_version(shell: Shell) -> None:
     code, out, _ = await shell.run("--version")
     assert code == 0

@@ -8,7 +8,9 @@ import httpx
 import jwt
 import pytest
 
+from bridge.http.server import HttpProtocol
 from tests.e2e.conftest import SECRET, World
+from tests.e2e.waiting import until
 
 
 @pytest.fixture
@@ -169,6 +171,20 @@ async def test_huge_heads(world: World, head: list[bytes]) -> None:
     assert answer == b"reset" or answer.startswith(b"HTTP/1.1 431 ")
 
 
+async def test_who_never_reads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection whose answers lie unread is cut."""
+    monkeypatch.setattr("bridge.http.server.UNREAD_SECONDS", 0.2)
+    _, writer = await asyncio.open_connection("127.0.0.1", world.hub.http_port, limit=1)
+    try:
+        writer.write(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        server = world.hub._server.server_state
+        async with asyncio.timeout(30):
+            await until(lambda: bool(server.connections))
+            await until(lambda: not any(isinstance(one, HttpProtocol) for one in server.connections))
+    finally:
+        writer.close()
+
+
 async def test_half_a_head(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that says nothing, or half of something, is closed after a while; so is a second request's half."""
     monkeypatch.setattr("bridge.http.server.HEAD_SECONDS", 0.2)
@@ -188,3 +204,16 @@ async def test_keep_alive(http: httpx.AsyncClient) -> None:
     """Many requests on one connection add up to nothing."""
     for _ in range(50):
         assert (await http.get("/health", headers={"X-Pad": "x" * 8_000})).status_code == 200
+
+
+async def test_paths(http: httpx.AsyncClient) -> None:
+    """A slash at the end makes no difference, and nobody is sent anywhere; HEAD is GET without a body."""
+    for path in ("/health", "/health/"):
+        assert (await http.get(path)).json()["status"] == "ok"
+        head = await http.head(path)
+        assert (head.status_code, head.content, int(head.headers["content-length"]) > 10) == (200, b"", True)
+    assert (await http.post("/auth/guest/", json={"nickname": "Ann"})).status_code == 201
+    for path in ("/nowhere/", "/health//", "/socket.io/x"):
+        assert (await http.get(path)).status_code == 404
+    assert (await http.head("/auth/guest")).status_code == 405
+    assert (await http.get("/docs/")).headers["location"] == "../docs"

@@ -196,12 +196,9 @@ async def test_open_registration(world: World, http: httpx.AsyncClient) -> None:
         assert "role" not in claims(token)
         browser = await world.operator(token=token)
         assert world.hub.gateway.peers[browser.peer_id].identity.role == "operator"
-    assert world.hub.first_admin is not None
-    email, password = world.hub.first_admin
-    assert (
-        claims((await post(http, "/auth/login", {"email": email, "password": password}))["accessToken"])["role"]
-        == "admin"
-    )
+    made = await world.hub.accounts.first_admin()
+    assert made is not None
+    assert claims((await post(http, "/auth/login", made._asdict()))["accessToken"])["role"] == "admin"
 
 
 # ---- what a token says

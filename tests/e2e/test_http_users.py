@@ -28,9 +28,9 @@ def options(request: pytest.FixtureRequest) -> dict[str, Any]:
 @pytest.fixture
 async def admin(world: World, http: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
     """The admin that the first start made, logged in."""
-    assert world.hub.first_admin is not None
-    email, password = world.hub.first_admin
-    token = (await post(http, "/auth/login", {"email": email, "password": password}))["accessToken"]
+    made = await world.hub.accounts.first_admin()
+    assert made is not None
+    token = (await post(http, "/auth/login", made._asdict()))["accessToken"]
     async with httpx.AsyncClient(base_url=world.hub.http_url, headers=bearing(token), trust_env=False) as client:
         yield client
 

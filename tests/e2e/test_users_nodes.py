@@ -31,7 +31,8 @@ async def test_on_every_node(tmp_path: Path, request: pytest.FixtureRequest, kin
             )
             for name in ("one", "other")
         ]
-        assert (one.first_admin is None) + (other.first_admin is None) == 1
+        made = await asyncio.gather(one.accounts.first_admin(), other.accounts.first_admin())
+        assert sorted(admin is None for admin in made) == [False, True]
         near, far = [
             await stack.enter_async_context(httpx.AsyncClient(base_url=hub.http_url, trust_env=False))
             for hub in (one, other)

@@ -31,6 +31,8 @@ def test_precedence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert (load({}).port, load({}).origins) == (4, ["http://b", "http://c"])
     assert load({"port": 5}).port == 5
     assert load({"port": None}).port == 4
+    origins = ["https://Pages.example:443", "http://a:80", "http://b:443"]
+    assert load({"origins": origins}).origins == ["https://pages.example", "http://a", "http://b:443"]
     elsewhere = tmp_path / "other.toml"
     elsewhere.write_text("mqtt_port = 9\n")
     assert load({}, elsewhere).mqtt_port == 9

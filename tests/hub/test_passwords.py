@@ -77,16 +77,30 @@ async def test_in_threads_of_its_own(passwords: Passwords, hasher: FakeHasher) -
     assert threading.get_ident() not in hasher.threads
 
 
-async def test_too_many_wait(passwords: Passwords, hasher: FakeHasher) -> None:
-    """Two at work and three waiting; the next is turned away, until one is done."""
+async def test_places_for_who_comes_first(passwords: Passwords, hasher: FakeHasher) -> None:
+    """When strangers have taken all others, one is left."""
     with hasher.held():
-        waiting = [asyncio.create_task(passwords.verify(None, "x")) for _ in range(5)]
+        waiting = [asyncio.create_task(passwords.verify(None, "x")) for _ in range(4)]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy):
+            await passwords.verify(None, "x")
+        waiting.append(asyncio.create_task(passwords.verify(None, "x", first=True)))
+        await asyncio.sleep(0)
+        with pytest.raises(Busy):
+            await passwords.verify(None, "x", first=True)
+    assert await asyncio.gather(*waiting) == [False] * 5
+
+
+async def test_too_many_wait(passwords: Passwords, hasher: FakeHasher) -> None:
+    """Two at work and two waiting; the next is turned away, until one is done."""
+    with hasher.held():
+        waiting = [asyncio.create_task(passwords.verify(None, "x")) for _ in range(4)]
         await asyncio.sleep(0)
         for _ in range(3):
             with pytest.raises(Busy):
                 await passwords.verify(None, "x")
     await asyncio.gather(*waiting)
-    assert len(hasher.verified) == 5
+    assert len(hasher.verified) == 4
     for _ in range(10):
         await passwords.verify(None, "x")
 
@@ -94,19 +108,19 @@ async def test_too_many_wait(passwords: Passwords, hasher: FakeHasher) -> None:
 async def test_who_stops_waiting_frees_no_thread(passwords: Passwords, hasher: FakeHasher) -> None:
     """Connections that are made and dropped do not pile up work."""
     with hasher.held():
-        waiting = [asyncio.create_task(passwords.verify(None, "x")) for _ in range(5)]
+        waiting = [asyncio.create_task(passwords.verify(None, "x")) for _ in range(4)]
         for _ in range(2):
             assert await asyncio.to_thread(hasher.at_work.acquire, timeout=15)
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         # those that waited are gone, those at work are not
-        more = [asyncio.create_task(passwords.verify(None, "x")) for _ in range(3)]
+        more = [asyncio.create_task(passwords.verify(None, "x")) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(Busy):
             await passwords.verify(None, "x")
     await asyncio.gather(*more)
-    await eventually(lambda: len(hasher.verified) == 5)
+    await eventually(lambda: len(hasher.verified) == 4)
 
 
 async def test_after_the_end(passwords: Passwords) -> None:

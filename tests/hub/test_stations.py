@@ -126,15 +126,20 @@ async def test_another_key(store: Store) -> None:
 async def test_whose_key(store: Store) -> None:
     """The newest key of that station alone, while there is the station."""
     _, first = await store.stations.create("st-1", {}, BY)
-    assert await store.stations.key_is("st-1", first.key)
+    assert await store.stations.opened_by("st-1", first.key) == 0.0
     second = await store.stations.rotate("st-1", BY)
     await store.stations.create("st-2", {}, BY)
     keys = ("", first.key, second.key, "\ud800")
-    assert [await store.stations.key_is("st-1", key) for key in keys] == [False, False, True, False]
-    assert not await store.stations.key_is("st-2", second.key)
+    assert [await store.stations.opened_by("st-1", key) for key in keys] == [
+        None,
+        None,
+        second.credential.valid_from,
+        None,
+    ]
+    assert await store.stations.opened_by("st-2", second.key) is None
     await store.stations.delete("st-1", BY)
-    assert not await store.stations.key_is("st-1", second.key)
-    assert not await store.stations.key_is("st-9", second.key)
+    assert await store.stations.opened_by("st-1", second.key) is None
+    assert await store.stations.opened_by("st-9", second.key) is None
 
 
 async def test_keys_at_once(store: Store) -> None:
