@@ -72,6 +72,8 @@ class Batches:
             part = next(self._cut(list(peer.pending)))
             for station_id in part:
                 del peer.pending[station_id]
+                if self._board.is_new(station_id):  # the next flush names it, and must not send it again
+                    peer.ahead[station_id] = self._board.json(station_id)
             # not by Peer.send_frame: a status is no reason to close anyone
             peer.wire.send_frame(self._frame(peer, part))
 

@@ -36,6 +36,7 @@ __all__ = [
     "HIGH_WATER",
     "LOW_WATER",
     "PING_INTERVAL",
+    "TURN",
     "Settings",
     "WebSocketConnection",
     "protocol_class",
@@ -48,6 +49,8 @@ LOW_WATER: Final = 16 * 1024
 """Unsent bytes at which reading goes on, and the door hears `writable`."""
 PING_INTERVAL: Final = 25.0
 """Seconds between two pings, as told in `welcome`."""
+TURN: Final = 256
+"""Messages of one client, before the others have their turn."""
 SHUTDOWN_WITHIN: Final = 1.0
 """Seconds that a client has to answer the Close of a server that stops."""
 _MAX_CONTROL: Final = 125  # [RFC 6455, 5.5]
@@ -115,8 +118,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     __slots__ = (
         "_alive", "_blocked", "_client", "_closing", "_connections", "_corked", "_door", "_inbox", "_is_text", "_loop",
-        "_message", "_out", "_out_size", "_path", "_paused", "_protocol", "_reader", "_scheduled", "_settings", "_timer",
-        "_transport",
+        "_message", "_out", "_out_size", "_path", "_paused", "_protocol", "_reader", "_resting", "_scheduled",
+        "_settings", "_timer", "_transport",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, connections: set[Any]) -> None:
@@ -134,7 +137,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._is_text = False
         self._out: list[bytes] = []
         self._out_size = 0
-        self._corked = self._scheduled = self._blocked = self._paused = self._closing = False
+        self._corked = self._scheduled = self._blocked = self._paused = self._resting = self._closing = False
         self._alive = True
 
     # Socket: what the door calls
@@ -179,6 +182,13 @@ class WebSocketConnection(asyncio.Protocol):
         # else the client's Close is read already, and only has to be answered
         self._loop.call_soon(self._after_reading)
 
+    def hold(self, seconds: float) -> None:
+        """See `Wire.hold`."""
+        if not self._resting and not self._closing:
+            self._resting = True
+            self._transport.pause_reading()
+            self._loop.call_later(seconds, self._go_on)
+
     def pause(self) -> None:
         """See `Socket.pause`."""
         if not self._closing:
@@ -189,8 +199,7 @@ class WebSocketConnection(asyncio.Protocol):
         """See `Socket.resume`."""
         # a pong may have waited behind what is read only now
         self._paused, self._alive = False, True
-        if not self._blocked and not self._closing:
-            self._transport.resume_reading()
+        self._read_again()
 
     def abort(self) -> None:
         """See `Socket.abort`; `Door.closed` never comes from within this call."""
@@ -211,7 +220,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._inbox.extend(self._reader.feed(data))
         if self._door is None and not self._closing:
             self._handshake()
-        elif not self._blocked:
+        elif not self._blocked and not self._resting:
             self._corked = True
             self._deliver()
             self._uncork()
@@ -224,8 +233,7 @@ class WebSocketConnection(asyncio.Protocol):
         # a pong may have waited behind what is read only now
         self._blocked, self._alive = False, True
         self._call(self._door.writable if self._door is not None and not self._closing else None)
-        if not self._blocked and not self._paused:
-            self._transport.resume_reading()
+        self._read_again()
 
     def eof_received(self) -> None:
         # no Close came: what was answered still leaves, then the transport, told nothing else, closes itself
@@ -309,10 +317,12 @@ class WebSocketConnection(asyncio.Protocol):
         self._uncork()
 
     def _deliver(self) -> None:
-        """Hands what has arrived to the door, until the socket is full or the connection closes."""
+        """Hands what has arrived to the door, until the socket is full, the connection closes, or others have their turn."""
         inbox, door = self._inbox, self._door
         try:
-            while inbox and door is not None and not self._blocked and not self._closing:
+            for _ in range(TURN):
+                if not inbox or door is None or self._blocked or self._closing or self._resting:
+                    break
                 received = inbox.popleft()
                 if isinstance(received, str | bytes):
                     door.received(received)
@@ -327,6 +337,19 @@ class WebSocketConnection(asyncio.Protocol):
             inbox.clear()
         if not inbox:
             self._after_reading()
+        elif not self._blocked and not self._resting:
+            self.hold(0.0)
+
+    def _go_on(self) -> None:
+        """The others have had their turn."""
+        self._resting, self._alive = False, True
+        if not self._blocked:
+            self._call(None)
+        self._read_again()
+
+    def _read_again(self) -> None:
+        if not (self._blocked or self._paused or self._resting or self._closing):
+            self._transport.resume_reading()
 
     def _reassemble(self, frame: Frame, door: Door) -> None:
         if self._message is None or frame.opcode is not OP_CONT:
@@ -403,9 +426,9 @@ class WebSocketConnection(asyncio.Protocol):
         if not self._closing:
             self._closing, self._message = True, None
             self._set_timer(within, self._give_up)
-            if self._paused:
+            if self._paused or self._resting:
                 # the client's part of the close comes behind what was left unread
-                self._paused = False
+                self._paused = self._resting = False
                 self._transport.resume_reading()
 
     def _tell_closed(self) -> None:

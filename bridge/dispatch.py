@@ -39,7 +39,7 @@ def dispatch(
     """Handles one event; calls `answer` at once, or later for the few events that must wait."""
     gateway.counters.events += 1
     try:
-        if not peer.bucket.take(gateway.services.clock.monotonic()):
+        if not peer.may_send():
             raise EventError(*TOO_MANY_EVENTS)
         event = events.get(name)
         if event is None:

@@ -51,6 +51,9 @@ class Wire(Protocol):
     def send_frame(self, frame: bytes) -> None:
         """Writes bytes that are a WebSocket frame already (see `bridge.connection.text_frame`): framed once, sent to many."""
 
+    def hold(self, seconds: float) -> None:
+        """Nothing more of what the client sends is looked at for a while."""
+
     def send_text(self, text: bytes) -> None:
         """Frames and writes one UTF-8 message. Writes of one read are joined into one write to the socket."""
 

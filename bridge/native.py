@@ -79,7 +79,7 @@ class NativeDoor(Door):
             if peer is None:
                 self._refuse(UNAUTHORIZED)
                 return
-            allowed = peer.bucket.take(self._gateway.services.clock.monotonic())
+            allowed = peer.may_send()
             failure = malformed if allowed else EventError(*TOO_MANY_EVENTS)
             peer.send_frame(text_frame(protocol.failure(None, failure)))
             return

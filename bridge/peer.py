@@ -11,12 +11,15 @@ from bridge.errors import CLOSE_OVERLOAD
 from hub.auth import Identity
 from hub.limits import TokenBucket
 
-__all__ = ["HIGH_WATER", "OUTBOX_BYTES", "OUTBOX_SECONDS", "Peer"]
+__all__ = ["HIGH_WATER", "HOLD_SECONDS", "OUTBOX_BYTES", "OUTBOX_SECONDS", "Peer"]
 
 HIGH_WATER = 64 * 1024
 """Unsent bytes above which statuses are skipped to the newest."""
 OUTBOX_BYTES = 16 * 1024 * 1024
 """Unsent bytes of what may not be dropped that close a peer (contract.md section 7)."""
+STRIKES = 100
+"""Events in a row, beyond the rate, that are answered before the socket is left alone for `HOLD_SECONDS`."""
+HOLD_SECONDS = 0.1
 OUTBOX_SECONDS = 10.0
 """Seconds above the high-water mark, with something that may not be dropped waiting, that close a peer."""
 
@@ -45,6 +48,7 @@ class Peer(ABC):
         self.admin = False
         self.skipped = 0
         self._now = now
+        self._strikes = 0
         self._owed = 0
         self._blocked_since: float | None = None
         self._closing = False
@@ -58,6 +62,17 @@ class Peer(ABC):
     @abstractmethod
     def frame(event: str, data: bytes) -> bytes:
         """The whole wire frame of a push; `data` is JSON. The same bytes serve every peer of this door."""
+
+    def may_send(self) -> bool:
+        """Whether one more event is within its rate; who goes on and on without is not read from for a while."""
+        if self.bucket.take(self._now()):
+            if self._strikes:
+                self._strikes = 0
+            return True
+        self._strikes += 1
+        if self._strikes >= STRIKES:
+            self.wire.hold(HOLD_SECONDS)
+        return False
 
     def push(self, event: str, data: Any) -> None:
         """Sends an event that may not be dropped."""

@@ -140,9 +140,11 @@ class Intake:
         services = self._services
         self._make_room_for(station_id)
         services.board.arrived(station_id, payload)
+        asked, relayed = services.expects_status(station_id), is_relayed(payload)
         # who is plainly there needs no look at the payload; a stale status must not bring back anybody
-        settled = services.presence.settled(station_id) and not services.expects_status(station_id)
-        if (settled or services.answer_status(station_id)) and not is_relayed(payload):
+        looks = asked or not (relayed or services.presence.settled(station_id))
+        good = services.answer_status(station_id) if looks else True
+        if good and not relayed:
             services.change_presence(services.presence.heard(station_id, status=True))
 
     def _birth(self, station_id: str, payload: bytes) -> None:

@@ -108,6 +108,10 @@ class StatusBoard:
         for kept in (self._raw, self._json, self._new):
             kept.pop(station_id, None)
 
+    def is_new(self, station_id: str) -> bool:
+        """Whether the next `flush` names the station."""
+        return station_id in self._new
+
     def flush(self, watched: Collection[str] | None) -> list[str]:
         """Ends a window.
 

@@ -7,6 +7,7 @@ async with mosquitto(tmp_path) as broker:
 
 import asyncio
 import os
+import random
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -23,10 +24,15 @@ START_GUARD: Final = 10.0
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nothing uses, of those that the system gives to nobody who asks for any: tests run side by side."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)  # hypothesis seeds the other
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Mosquitto:

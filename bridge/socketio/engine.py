@@ -13,12 +13,14 @@ from bridge.socketio.parts import (
     UNKNOWN_TRANSPORT,
     UNSUPPORTED_VERSION,
     WEBSOCKET,
+    WS_POLICY,
     EngineError,
     Handler,
     Settings,
     Timers,
 )
 from bridge.socketio.session import Session
+from hub.throttle import network_of
 
 __all__ = ["Counters", "Engine"]
 
@@ -68,8 +70,9 @@ class Engine:
         self.sessions = dict.fromkeys(_KNOWN, 0)
         self._handler, self._new_sid = handler, new_sid
         self._by_sid: dict[str, Session] = {}
-        self._strangers: dict[str, int] = {}
-        self._strange = 0
+        # the oldest first
+        self._strangers: dict[Session, None] = {}
+        self._strangers_of: dict[str, dict[Session, None]] = {}
         self._stopped = False
 
     # ---- what a request means
@@ -109,20 +112,20 @@ class Engine:
         Raises:
             EngineError: there are too many.
         """
-        settings, client = self.settings, handshake.client
-        if (
-            self._stopped
-            or len(self._by_sid) >= settings.max_sessions
-            or self._strange >= settings.max_strangers
-            or self._strangers.get(client, 0) >= settings.max_strangers_per_client
-        ):
+        settings = self.settings
+        near = self._strangers_of.get(network_of(handshake.client), {})
+        for strangers, most in ((near, settings.max_strangers_per_client), (self._strangers, settings.max_strangers)):
+            if len(strangers) >= most:
+                # who means it has asked for a namespace by now: that one, not the newcomer, is one too many
+                next(iter(strangers)).fail("too many strangers", WS_POLICY)
+        if self._stopped or len(self._by_sid) >= settings.max_sessions:
             self.counters.refused += 1
             raise EngineError(*FULL)
         session = Session(self._new_sid(), handshake, transport, self)
         self._by_sid[session.sid] = session
         self.sessions[transport] += 1
         self.counters.opened[transport] += 1
-        self.strange(client, strange=True)
+        self.strange(session, strange=True)
         session.start(self._handler(session))
         return session
 
@@ -139,14 +142,18 @@ class Engine:
         if self._by_sid.pop(sid, None) is not None:
             self.sessions[transport] -= 1
 
-    def strange(self, client: str, *, strange: bool) -> None:
+    def strange(self, session: Session, *, strange: bool) -> None:
         """See `Keeper.strange`."""
-        self._strange += 1 if strange else -1
-        count = self._strangers.get(client, 0) + (1 if strange else -1)
-        if count:
-            self._strangers[client] = count
-        else:
-            del self._strangers[client]
+        network = network_of(session.client)
+        if strange:
+            self._strangers[session] = None
+            self._strangers_of.setdefault(network, {})[session] = None
+            return
+        del self._strangers[session]
+        near = self._strangers_of[network]
+        del near[session]
+        if not near:
+            del self._strangers_of[network]
 
     def moved(self) -> None:
         """See `Keeper.moved`."""

@@ -4,7 +4,8 @@
       asked: the application has been told, and has not said yet
       in: events go to its member
 
-What a client sends for a namespace that it is not in, asks for twice, or sends malformed, ends the whole connection.
+What a client sends for a namespace that it is not in, or sends malformed, ends the whole connection. One that asks for a
+namespace again has left it.
 """
 
 from collections.abc import Callable, Container, Mapping
@@ -37,6 +38,7 @@ ASK_RATE: Final = 1.0
 """Requests for a namespace that one connection may make a second, in the long run: each is a login, and a fleet's statuses."""
 ASK_BURST: Final = 10.0
 """The same, at once."""
+TOO_OFTEN: Final = "RESOURCE_EXHAUSTED: Too many requests"
 INVALID_NAMESPACE: Final = "Invalid namespace"
 
 OnAck = Callable[[list[Any]], None]
@@ -160,6 +162,8 @@ class NamespaceSocket:
         on_ack = self._acks.pop(ack_id, None)
         if on_ack is not None:
             on_ack(arguments)
+        else:
+            self._connection.session.idle_talk()
 
     def leave(self) -> None:
         """The client is out."""
@@ -263,10 +267,14 @@ class Connection:
             socket.acked(packet.id, packet.data)
 
     def _connect(self, packet: Packet, socket: NamespaceSocket | None) -> None:
-        if socket is not None:
-            raise BadPacket("a namespace asked for twice")
         if not self._asks.take(self.session.now()):
-            raise BadPacket("namespaces asked for too often")
+            self.session.send(encode(CONNECT_ERROR, packet.namespace, data={"message": TOO_OFTEN}))
+            self.session.idle_talk()
+            return
+        if socket is not None:
+            # a client that has stopped waiting to be let in says nothing of it, and may ask again
+            del self._sockets[packet.namespace]
+            self._leave(socket)
         if packet.namespace not in self._application.namespaces:
             self.session.send(encode(CONNECT_ERROR, packet.namespace, data={"message": INVALID_NAMESPACE}))
             return

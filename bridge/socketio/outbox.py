@@ -32,6 +32,9 @@ class Outbox:
         """See `Wire.send_text`."""
         self.send_frame(text_frame(text))
 
+    def hold(self, seconds: float) -> None:
+        """Nothing: what is posted comes in requests, one at a time."""
+
     def close(self, code: int, reason: str = "") -> None:
         """Nothing: it is the session that is closed."""
 

@@ -56,8 +56,8 @@ class Settings:
         max_payload: of a POST, or a packet with its attachments.
         max_packets: in one POST.
         max_sessions: at once.
-        max_strangers: sessions that belong to nobody yet (see `Session.vouch`).
-        max_strangers_per_client: the same, of one address; behind a proxy that is not trusted all have one.
+        max_strangers: sessions that belong to nobody yet (see `Session.vouch`); of more, the oldest ends.
+        max_strangers_per_client: the same, of one network; behind a proxy that is not trusted all are of one.
     """
 
     ping_interval: float = 25.0
@@ -128,7 +128,7 @@ class Keeper(Protocol):
     def forget(self, sid: str, transport: str) -> None:
         """The session is gone: its id means nothing any more."""
 
-    def strange(self, client: str, *, strange: bool) -> None:
+    def strange(self, session: Any, *, strange: bool) -> None:
         """A session of this address belongs to nobody; or that has changed."""
 
     def moved(self) -> None:

@@ -13,7 +13,7 @@ from bridge.connection import HIGH_WATER
 from bridge.handshake import handshake_of_scope, origin_allowed
 from bridge.socketio.engine import Engine
 from bridge.socketio.engine_packets import encode_payload
-from bridge.socketio.parts import BAD_METHOD, BAD_REQUEST, ORIGIN, POLLING, TOO_LARGE, EngineError
+from bridge.socketio.parts import BAD_METHOD, BAD_REQUEST, FULL, ORIGIN, POLLING, TOO_LARGE, EngineError
 from bridge.socketio.session import Session
 
 __all__ = ["Polling"]
@@ -43,7 +43,7 @@ class Polling:
         except EngineError as refused:
             body = orjson.dumps({"code": refused.code, "message": str(refused)})
             # the rest of a body that is too large is not waited for
-            await _respond(send, refused.status, body, _JSON, close=refused.status == TOO_LARGE[0])
+            await _respond(send, refused.status, body, _JSON, close=refused.status in (TOO_LARGE[0], FULL[0]))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         handshake, method = handshake_of_scope(scope), scope["method"]
@@ -159,6 +159,8 @@ async def _respond(send: Send, status: int, body: bytes, content_type: bytes = _
     ]
     if close:
         headers.append((b"connection", b"close"))
+    if status == FULL[0]:
+        headers.append((b"retry-after", b"5"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     if len(body) > HIGH_WATER:
         # the end is taken only when the socket took most of it: so the client cannot poll for more than it reads

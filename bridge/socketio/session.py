@@ -9,10 +9,11 @@ To `bridge.connection` a session that begins on a WebSocket is the `Door` itself
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from bridge.door import Door, Handshake, Wire
 from bridge.errors import CLOSE_OVERLOAD
+from bridge.peer import HOLD_SECONDS
 from bridge.socketio.engine_packets import (
     BINARY,
     CLOSE,
@@ -43,8 +44,13 @@ from bridge.socketio.parts import (
     Keeper,
     Upgrading,
 )
+from hub.limits import TokenBucket
 
 __all__ = ["Session"]
+
+TALK_RATE: Final = 10.0
+TALK_BURST: Final = 50.0
+"""Packets that are no events (pongs, acks that nobody asked for), a second and at once."""
 
 _OPEN, _CLOSING, _CLOSED = "open", "closing", "closed"
 
@@ -74,6 +80,7 @@ class Session(Door):
         self._message: Callable[[str | bytes], None]
         self._timer: Any = None
         self._pinged = self._heard = False
+        self._talk = TokenBucket(TALK_RATE, TALK_BURST)
         self._posted = False
         self._last = CLOSE_FRAME
         self.upgrade: Upgrading | None = None
@@ -95,7 +102,7 @@ class Session(Door):
         """Says whether it belongs to somebody: what does not is counted, and limited."""
         if self.stranger is known and self._state is _OPEN:
             self.stranger = not known
-            self._keeper.strange(self.client, strange=not known)
+            self._keeper.strange(self, strange=not known)
 
     def close(self, code: int, reason: str, why: str = "server close") -> None:
         """Closes the session, once what was sent before is gone; `Handler.closed` comes before this returns.
@@ -177,7 +184,7 @@ class Session(Door):
 
     def _tell_closed(self, why: str) -> None:
         if self.stranger:
-            self._keeper.strange(self.client, strange=False)
+            self._keeper.strange(self, strange=False)
         self._keeper.ended(why)
         self._handler.closed()
 
@@ -228,11 +235,18 @@ class Session(Door):
         """Ends the session for what the client sent."""
         self.fail("bad packet", WS_TOO_BIG if bad.too_big else WS_PROTOCOL)
 
+    def idle_talk(self) -> None:
+        """The client said what is no event; who says too much of it is not read from for a while."""
+        if not self._talk.take(self.now()):
+            self.wire.hold(HOLD_SECONDS)
+
     def _control(self, packet: str) -> None:
         """A packet that is no text message."""
         if packet[:1] == BINARY:
             self._message(decode_binary(packet))
-        elif packet == CLOSE:
+            return
+        self.idle_talk()
+        if packet == CLOSE:
             if self.transport is WEBSOCKET:
                 self.wire.close(WS_NORMAL)
                 self._end("client close")

@@ -24,6 +24,7 @@ class FakeWire:
     def __init__(self, *, reads: bool = True) -> None:
         self.frames: list[bytes] = []
         self.buffered = 0
+        self.held: list[float] = []
         self._reads = reads
         self.closed: tuple[int, str] | None = None
 
@@ -31,6 +32,9 @@ class FakeWire:
         if self.closed is None:
             self.frames.append(frame)
             self.buffered += 0 if self._reads else len(frame)
+
+    def hold(self, seconds: float) -> None:
+        self.held.append(seconds)
 
     def send_text(self, text: bytes) -> None:
         self.send_frame(text)

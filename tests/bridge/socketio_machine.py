@@ -42,6 +42,9 @@ class FakeSocket:
         if self.ended is None:
             self.frames.append(frame)
 
+    def hold(self, seconds: float) -> None:
+        raise NotImplementedError
+
     def send_text(self, text: bytes) -> None:
         raise NotImplementedError
 

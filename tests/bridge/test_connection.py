@@ -20,13 +20,14 @@ from fastapi import FastAPI
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from bridge.connection import HIGH_WATER, Settings, WebSocketConnection, protocol_class, text_frame
+from bridge.connection import HIGH_WATER, TURN, Settings, WebSocketConnection, protocol_class, text_frame
 from bridge.door import Door, Handshake, Wire
 from bridge.handshake import door_of, origin_allowed
 from devices.messages import MAX_MESSAGE
 
 GUARD = 10.0
 """Seconds after which a test that waits has failed."""
+
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy. fixture")
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
@@ -714,6 +715,34 @@ async def test_what_was_pushed_before_the_end_leaves_or_is_dropped_in_peace(wire
     await asyncio.sleep(0)
     sent = {"close": text_frame(b"last") + b"\x88\x02\x0f\xa0", "eof": text_frame(b"last")}
     assert b"".join(transport.writes) == sent.get(end, b"")
+
+
+async def test_everybody_has_a_turn(wired: Wired) -> None:
+    """Of many messages in one read, so many are handled; the others when the loop has come round, and nothing is read before."""
+    connection, transport, door = wired
+    connection.data_received(frame(TEXT, b"x") * (2 * TURN + 1))
+    handled = [(len(door.messages), transport.reading)]
+    for _ in range(1_000):
+        await asyncio.sleep(0)
+        if len(door.messages) != handled[-1][0]:
+            handled.append((len(door.messages), transport.reading))
+    assert handled == [(TURN, False), (2 * TURN, False), (2 * TURN + 1, True)]
+
+
+async def test_who_is_held_has_to_wait(wired: Wired) -> None:
+    """What it sent is looked at later, in order; a close in between is the end of it."""
+    connection, transport, door = wired
+    connection.hold(0.01)
+    connection.data_received(frame(TEXT, b"x"))
+    assert (door.messages, transport.reading) == ([], False)
+    await until(lambda: bool(door.messages))
+    assert transport.reading
+    connection.hold(0.01)
+    connection.close(4000)
+    connection.hold(0.01)
+    connection.data_received(frame(TEXT, b"y"))
+    await asyncio.sleep(0.02)
+    assert door.messages == ["x"]
 
 
 async def test_what_was_read_waits_while_the_socket_is_full(wired: Wired) -> None:

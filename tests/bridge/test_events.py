@@ -658,6 +658,22 @@ def test_kicked_by_a_newer_login(bench: Bench) -> None:
     assert old.wire.closed == (4403, "NEW_LOGIN")
 
 
+def test_who_goes_on_and_on() -> None:
+    """Events beyond the rate are refused; after a hundred in a row the socket is left alone for a while, each time."""
+    bench = Bench(event_rate=10, event_burst=5)
+    peer = bench.join()
+
+    def ping(times: int) -> list[float]:
+        for _ in range(times):
+            dispatch(bench.gateway, peer, "ping", None, lambda ack, error: None)
+        return peer.wire.held
+
+    assert ping(5 + 99) == []
+    assert ping(2) == [0.1, 0.1]
+    bench.clock.forward(0.1)
+    assert len(ping(1 + 99)) == 2
+
+
 def test_expired_token_closes(bench: Bench) -> None:
     """A socket is closed 30 s after its token expired."""
     peer = bench.join(identity(expires_at=bench.clock.wall / 1000 + 60))

@@ -134,7 +134,7 @@ def test_nothing_is_left_behind(operations: list[Any]) -> None:
     hub.tick(30.0)
     assert sum(engine.sessions.values()) == 0
     assert engine._by_sid == {}
-    assert (engine._strangers, engine._strange) == ({}, 0)
+    assert (engine._strangers, engine._strangers_of) == ({}, {})
     counters = engine.counters
     assert sum(counters.ended.values()) == sum(counters.opened.values())
     for client in crowd.sockets:

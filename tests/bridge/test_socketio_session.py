@@ -620,22 +620,21 @@ def test_most_sessions() -> None:
 
 
 def test_most_strangers() -> None:
-    """Sessions that belong to nobody are limited, in all and by address; those that belong to somebody are not."""
+    """Of sessions that belong to nobody the oldest ends, of one network or of all; those that belong to somebody stay."""
     world = World(max_strangers=3, max_strangers_per_client=2)
-    here, there = shaken(client="192.0.2.1"), shaken(client="192.0.2.2")
-    world.websocket(here)
-    gone = world.polling(here)
-    assert refused(world.polling, here)[0] == 503
-    world.polling(there)
-    assert refused(world.polling, there)[0] == 503
+    here, there = shaken(client="2001:db8::1"), shaken(client="192.0.2.2")
+    first, second = world.websocket(here), world.websocket(shaken(client="2001:db8::2"))
+    third = world.websocket(here)
+    assert (first.code, second.code, third.code) == (1008, None, None)
+    fourth, fifth = world.websocket(there), world.websocket(there)
+    assert (second.code, third.code, fourth.code, fifth.code) == (1008, None, None, None)
     world.recorder.session.vouch()
     world.recorder.session.vouch()
-    other = world.polling(there)
-    gone.session.fail("test")
-    world.websocket(here)
-    other.session.vouch()
-    other.session.vouch(known=False)
-    assert refused(world.polling, there)[0] == 503
+    world.websocket(there)
+    world.websocket(there)
+    assert (third.code, fourth.code, fifth.code) == (None, 1008, None)
+    world.recorder.session.vouch(known=False)
+    assert world.engine.counters.refused == 0
 
 
 def test_all_is_counted(world: World) -> None:
