@@ -33,9 +33,12 @@ from bridge.handshake import door_of, origin_allowed, read_handshake, refusal
 from devices.messages import MAX_MESSAGE
 
 __all__ = [
+    "CLOSING_BYTES",
     "HIGH_WATER",
     "LOW_WATER",
     "PING_INTERVAL",
+    "SLICE",
+    "STRANGER_MESSAGE",
     "TURN",
     "Settings",
     "WebSocketConnection",
@@ -51,6 +54,12 @@ PING_INTERVAL: Final = 25.0
 """Seconds between two pings, as told in `welcome`."""
 TURN: Final = 256
 """Messages of one client, before the others have their turn."""
+SLICE: Final = 16 * 1024
+"""Bytes of it that are parsed in a turn."""
+CLOSING_BYTES: Final = 128 * 1024
+"""Bytes that a client may still send when the connection is closing: one that floods is cut off."""
+STRANGER_MESSAGE: Final = 16 * 1024
+"""Bytes of a message, until the door knows whose it is."""
 SHUTDOWN_WITHIN: Final = 1.0
 """Seconds that a client has to answer the Close of a server that stops."""
 _MAX_CONTROL: Final = 125  # [RFC 6455, 5.5]
@@ -73,7 +82,8 @@ class Settings:
         origins: None: pages of any origin may connect. Else a browser's Origin must be listed or be the server's own (the same
             host and port as in Host); what sends no Origin is no browser, and is let in.
         trusted_proxies: addresses whose X-Forwarded-For is believed.
-        max_message: a larger one closes the connection with 1009.
+        max_message: a larger one closes the connection with 1009; so does one over `STRANGER_MESSAGE`, until the door knows the
+            client (see `Wire.trust`).
         ping_interval: between two pings.
         ping_timeout: for the pong; then closed with 1011.
         close_timeout: for the client's part of a close; then aborted.
@@ -117,22 +127,23 @@ class WebSocketConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_alive", "_blocked", "_client", "_closing", "_connections", "_corked", "_door", "_inbox", "_is_text", "_loop",
-        "_message", "_out", "_out_size", "_path", "_paused", "_protocol", "_reader", "_resting", "_scheduled",
-        "_settings", "_timer", "_transport",
+        "_alive", "_at", "_blocked", "_client", "_closing", "_connections", "_corked", "_door", "_inbox", "_is_text", "_loop",
+        "_max_message", "_message", "_out", "_out_size", "_path", "_paused", "_protocol", "_reader", "_resting", "_scheduled",
+        "_settings", "_timer", "_transport", "_unread",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, connections: set[Any]) -> None:
         self._settings, self._connections = settings, connections
-        # a control frame between the fragments of a message that is just within the limit is not too much
-        self._protocol = ServerProtocol(max_size=settings.max_message + _MAX_CONTROL, logger=_frame_log)
-        self._reader = FrameReader(self._protocol, settings.max_message)
+        self._protocol = ServerProtocol(logger=_frame_log)
+        self._reader = FrameReader(self._protocol, 0)
+        self._limit(min(STRANGER_MESSAGE, settings.max_message))
         self._loop: asyncio.AbstractEventLoop
         self._transport: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
         self._door: Door | None = None
         self._path = self._client = ""
         self._inbox: deque[Received] = deque()
+        self._unread, self._at = b"", 0
         self._message: bytearray | None = None
         self._is_text = False
         self._out: list[bytes] = []
@@ -189,6 +200,15 @@ class WebSocketConnection(asyncio.Protocol):
             self._transport.pause_reading()
             self._loop.call_later(seconds, self._go_on)
 
+    def trust(self) -> None:
+        """See `Wire.trust`."""
+        self._limit(self._settings.max_message)
+
+    def _limit(self, max_message: int) -> None:
+        # a control frame between the fragments of a message that is just within the limit is not too much
+        self._max_message = self._reader.max_message = max_message
+        self._protocol.max_size = max_message + _MAX_CONTROL
+
     def pause(self) -> None:
         """See `Socket.pause`."""
         if not self._closing:
@@ -217,6 +237,29 @@ class WebSocketConnection(asyncio.Protocol):
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._closing:
+            # what is still on its way is of no interest, but for the client's Close
+            self._at += len(data)
+            if self._at > CLOSING_BYTES:
+                self._transport.abort()
+                return
+        elif len(data) > SLICE or self._unread:
+            self._unread += data
+            if self._resting or self._blocked:
+                return
+            data = self._slice()
+        self._take(data)
+
+    def _slice(self) -> bytes:
+        """The next part of what was read."""
+        at, end = self._at, self._at + SLICE
+        part = self._unread[at:end]
+        self._at = end
+        if end >= len(self._unread):
+            self._unread, self._at = b"", 0
+        return part
+
+    def _take(self, data: bytes) -> None:
         self._inbox.extend(self._reader.feed(data))
         if self._door is None and not self._closing:
             self._handshake()
@@ -337,14 +380,17 @@ class WebSocketConnection(asyncio.Protocol):
             inbox.clear()
         if not inbox:
             self._after_reading()
-        elif not self._blocked and not self._resting:
+        if (inbox or self._unread) and not self._blocked and not self._resting:
             self.hold(0.0)
 
     def _go_on(self) -> None:
         """The others have had their turn."""
         self._resting, self._alive = False, True
         if not self._blocked:
-            self._call(None)
+            if self._unread and not self._inbox:
+                self._take(self._slice())
+            else:
+                self._call(None)
         self._read_again()
 
     def _read_again(self) -> None:
@@ -355,8 +401,8 @@ class WebSocketConnection(asyncio.Protocol):
         if self._message is None or frame.opcode is not OP_CONT:
             self._message, self._is_text = bytearray(), frame.opcode is OP_TEXT
         message = self._message
-        if len(message) + len(frame.data) > self._settings.max_message:
-            self._fail(CloseCode.MESSAGE_TOO_BIG, f"Message over {self._settings.max_message} bytes")
+        if len(message) + len(frame.data) > self._max_message:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, f"Message over {self._max_message} bytes")
             return
         message += frame.data
         if not frame.fin:
@@ -425,6 +471,7 @@ class WebSocketConnection(asyncio.Protocol):
     def _begin_closing(self, within: float) -> None:
         if not self._closing:
             self._closing, self._message = True, None
+            self._unread, self._at = b"", 0
             self._set_timer(within, self._give_up)
             if self._paused or self._resting:
                 # the client's part of the close comes behind what was left unread

@@ -51,6 +51,9 @@ class Wire(Protocol):
     def send_frame(self, frame: bytes) -> None:
         """Writes bytes that are a WebSocket frame already (see `bridge.connection.text_frame`): framed once, sent to many."""
 
+    def trust(self) -> None:
+        """It is known whose connection this is: messages may be as large as any."""
+
     def hold(self, seconds: float) -> None:
         """Nothing more of what the client sends is looked at for a while."""
 

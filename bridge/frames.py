@@ -41,10 +41,10 @@ class FrameReader:
         max_message: bytes; a longer frame is left to `protocol`.
     """
 
-    __slots__ = ("_aligned", "_fragmented", "_left", "_limit", "_protocol", "_rest")
+    __slots__ = ("_aligned", "_fragmented", "_left", "_protocol", "_rest", "max_message")
 
     def __init__(self, protocol: ServerProtocol, max_message: int) -> None:
-        self._protocol, self._limit = protocol, max_message
+        self._protocol, self.max_message = protocol, max_message
         self._rest = b""  # less than a frame's head
         self._left = 0  # bytes that `protocol` still has to get until it is between two frames
         self._aligned = self._fragmented = False
@@ -57,12 +57,12 @@ class FrameReader:
             return self._read(data)
         if self._protocol.state is CONNECTING:
             # frames in one read with the request are begun by `protocol`: nobody knows then where it stands
-            self._aligned = data.find(_END_OF_HEAD) == len(data) - len(_END_OF_HEAD)
+            self._aligned = data.endswith(_END_OF_HEAD) and data.count(_END_OF_HEAD) == 1
         return self._hand_over(data)
 
     def _read(self, data: bytes) -> list[Received]:
         found: list[Received] = []
-        at, size, limit, fragmented = min(self._left, len(data)), len(data), self._limit, self._fragmented
+        at, size, limit, fragmented = min(self._left, len(data)), len(data), self.max_message, self._fragmented
         if at:
             found += self._hand_over(data[:at])
             self._left -= at

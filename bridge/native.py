@@ -138,6 +138,7 @@ class NativeDoor(Door):
         bucket = TokenBucket(gateway.event_rate, gateway.event_burst)
         peer = self._peer = NativePeer(gateway.new_peer_id(), identity, self._wire, bucket, clock.monotonic)
         peer.admin = self._monitor is not None
+        self._wire.trust()
         welcome = orjson.dumps({"peerId": peer.peer_id, "heartbeat": round(PING_INTERVAL)})
         peer.send_frame(peer.frame("welcome", welcome))
         gateway.connect(peer)

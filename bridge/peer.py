@@ -63,6 +63,11 @@ class Peer(ABC):
     def frame(event: str, data: bytes) -> bytes:
         """The whole wire frame of a push; `data` is JSON. The same bytes serve every peer of this door."""
 
+    def charge(self, events: int) -> None:
+        """Something that it asked for costs as much as so many events."""
+        for _ in range(events):
+            self.bucket.take(self._now())
+
     def may_send(self) -> bool:
         """Whether one more event is within its rate; who goes on and on without is not read from for a while."""
         if self.bucket.take(self._now()):

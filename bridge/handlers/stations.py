@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from typing import Final
 
 import orjson
 
@@ -53,6 +54,9 @@ __all__ = [
     "unwatch",
     "watch",
 ]
+
+FIRST_BATCH: Final = 10
+"""Events that a batch with the status of everything watched counts for: a few bytes ask for a whole fleet."""
 
 
 def register(gateway: Gateway, peer: Peer, data: Register) -> StationOnly:
@@ -146,6 +150,7 @@ def command_reply(gateway: Gateway, peer: Peer, data: CommandReply) -> None:
 
 def watch(gateway: Gateway, peer: Peer, data: Watch) -> Watching:
     peer.watch = frozenset(data.stations)
+    peer.charge(FIRST_BATCH)
     gateway.batches.first(peer)
     return Watching(watching=len(peer.watch))
 
@@ -153,6 +158,7 @@ def watch(gateway: Gateway, peer: Peer, data: Watch) -> Watching:
 def unwatch(gateway: Gateway, peer: Peer, data: Unwatch) -> Watching:
     if data.stations is None:
         peer.watch = None
+        peer.charge(FIRST_BATCH)
         gateway.batches.first(peer)
         return Watching(watching=len(gateway.services.presence))
     # of "all", those known now are meant: a set with exceptions would have to be matched on every flush

@@ -32,6 +32,9 @@ class Outbox:
         """See `Wire.send_text`."""
         self.send_frame(text_frame(text))
 
+    def trust(self) -> None:
+        """Nothing: what is posted has a limit of its own."""
+
     def hold(self, seconds: float) -> None:
         """Nothing: what is posted comes in requests, one at a time."""
 

@@ -102,6 +102,8 @@ class Session(Door):
         """Says whether it belongs to somebody: what does not is counted, and limited."""
         if self.stranger is known and self._state is _OPEN:
             self.stranger = not known
+            if known:
+                self.wire.trust()
             self._keeper.strange(self, strange=not known)
 
     def close(self, code: int, reason: str, why: str = "server close") -> None:
@@ -349,6 +351,8 @@ class Session(Door):
             return
         self._keeper.moved()
         self.transport, self.wire = WEBSOCKET, wire
+        if not self.stranger:
+            wire.trust()
         self._outbox.release()
         for frame in waiting:
             wire.send_frame(frame)

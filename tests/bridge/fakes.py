@@ -33,6 +33,9 @@ class FakeWire:
             self.frames.append(frame)
             self.buffered += 0 if self._reads else len(frame)
 
+    def trust(self) -> None:
+        pass
+
     def hold(self, seconds: float) -> None:
         self.held.append(seconds)
 

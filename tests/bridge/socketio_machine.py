@@ -36,11 +36,15 @@ class FakeSocket:
     def __init__(self) -> None:
         self.frames: list[bytes] = []
         self.buffered = 0
+        self.trusted = False
         self.ended: tuple[int, str] | None = None
 
     def send_frame(self, frame: bytes) -> None:
         if self.ended is None:
             self.frames.append(frame)
+
+    def trust(self) -> None:
+        self.trusted = True
 
     def hold(self, seconds: float) -> None:
         raise NotImplementedError

@@ -20,7 +20,17 @@ from fastapi import FastAPI
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from bridge.connection import HIGH_WATER, TURN, Settings, WebSocketConnection, protocol_class, text_frame
+from bridge.connection import (
+    CLOSING_BYTES,
+    HIGH_WATER,
+    SLICE,
+    STRANGER_MESSAGE,
+    TURN,
+    Settings,
+    WebSocketConnection,
+    protocol_class,
+    text_frame,
+)
 from bridge.door import Door, Handshake, Wire
 from bridge.handshake import door_of, origin_allowed
 from devices.messages import MAX_MESSAGE
@@ -53,6 +63,8 @@ class EchoDoor(Door):
 
     def opened(self, wire: Wire) -> None:
         self.wire = wire
+        if "stranger" not in self.handshake.query:
+            wire.trust()
         if "refuse" in self.handshake.query:
             wire.send_text(b"before")
             wire.close(4401, self.handshake.query["refuse"])
@@ -727,6 +739,38 @@ async def test_everybody_has_a_turn(wired: Wired) -> None:
         if len(door.messages) != handled[-1][0]:
             handled.append((len(door.messages), transport.reading))
     assert handled == [(TURN, False), (2 * TURN, False), (2 * TURN + 1, True)]
+
+
+async def test_a_read_is_parsed_in_slices(wired: Wired) -> None:
+    """What nobody's door sees, as pings, costs the others no more than messages do; all of it is answered, in order."""
+    connection, transport, door = wired
+    count = 3 * SLICE // len(frame(PING, b"12"))
+    connection.data_received(frame(PING, b"12") * count + frame(TEXT, b"end"))
+    assert sum(map(len, transport.writes)) < len(frame(PONG, b"12", mask=None)) * count
+    assert not transport.reading
+    await until(lambda: door.messages == ["end"])
+    assert b"".join(transport.writes) == frame(PONG, b"12", mask=None) * count + frame(TEXT, b"end", mask=None)
+    assert transport.reading
+
+
+async def test_who_goes_on_while_it_closes_is_cut_off(wired: Wired) -> None:
+    """The Close of a client is waited for; a flood is not listened to."""
+    connection, transport, _ = wired
+    connection.close(4000)
+    for _ in range(CLOSING_BYTES // SLICE):
+        connection.data_received(frame(PING, b"") * (SLICE // len(frame(PING, b""))))
+    assert not transport.closed
+    connection.data_received(frame(PING, b"") * SLICE)
+    assert transport.closed
+
+
+async def test_a_stranger_sends_little() -> None:
+    """Until the door says whose connection it is, a message is small."""
+    async with running() as hub, raw(hub, "/ws?stranger=1") as stranger:
+        stranger.send(frame(TEXT, b"x" * STRANGER_MESSAGE))
+        assert await stranger.frame() == (TEXT, b"x" * STRANGER_MESSAGE)
+        stranger.send(frame(TEXT, b"x" * (STRANGER_MESSAGE + 1)))
+        assert (await stranger.closed_with())[0] == 1009
 
 
 async def test_who_is_held_has_to_wait(wired: Wired) -> None:

@@ -136,7 +136,7 @@ def test_asking_too_often(world: World) -> None:
         said = client.send("40/admin,")
         assert (client.code, said) == (None, ['44/admin,{"message":"RESOURCE_EXHAUSTED: Too many requests"}'])
         world.forward(1)
-        assert client.send("40/admin,")[-1].startswith('40/admin,{"sid":')
+        assert str(client.send("40/admin,")[-1]).startswith('40/admin,{"sid":')
 
 
 def test_gone_before_it_is_let_in(world: World) -> None:
