@@ -380,14 +380,14 @@ class WebSocketConnection(asyncio.Protocol):
             inbox.clear()
         if not inbox:
             self._after_reading()
-        if (inbox or self._unread) and not self._blocked and not self._resting:
+        if (inbox or self._unread or self._reader.deferred) and not self._blocked and not self._resting:
             self.hold(0.0)
 
     def _go_on(self) -> None:
         """The others have had their turn."""
         self._resting, self._alive = False, True
         if not self._blocked:
-            if self._unread and not self._inbox:
+            if not self._inbox and (self._unread or self._reader.deferred):
                 self._take(self._slice())
             else:
                 self._call(None)

@@ -39,18 +39,22 @@ class FrameReader:
     Args:
         protocol: is fed by this reader alone.
         max_message: bytes; a longer frame is left to `protocol`.
+
+    Attributes:
+        deferred: a long frame behind others is not judged before they are handled: to go on, feed more, or nothing.
     """
 
-    __slots__ = ("_aligned", "_fragmented", "_left", "_protocol", "_rest", "max_message")
+    __slots__ = ("_aligned", "_fragmented", "_left", "_protocol", "_rest", "deferred", "max_message")
 
     def __init__(self, protocol: ServerProtocol, max_message: int) -> None:
         self._protocol, self.max_message = protocol, max_message
         self._rest = b""  # less than a frame's head
         self._left = 0  # bytes that `protocol` still has to get until it is between two frames
-        self._aligned = self._fragmented = False
+        self._aligned = self._fragmented = self.deferred = False
 
     def feed(self, data: bytes) -> list[Received]:
         """What a read brings, in order."""
+        self.deferred = False
         if self._rest:
             data, self._rest = self._rest + data, b""
         if self._aligned and self._protocol.state is OPEN:
@@ -81,6 +85,9 @@ class FrameReader:
             if first in _PLAIN and second & _MASKED and end <= size and length <= limit and not fragmented:
                 message = apply_mask(data[start:end], data[mask:start])
                 found.append(message if first == _BINARY else _text(message))
+            elif found and length > limit:
+                self.deferred = True  # what was found may raise the limit
+                break
             else:
                 found += self._hand_over(data[at:end])
                 if self._protocol.state is not OPEN:

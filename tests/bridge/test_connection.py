@@ -72,6 +72,8 @@ class EchoDoor(Door):
 
     def received(self, message: bytes | str) -> None:
         self.messages.append(message)
+        if message == "it is me":
+            self.wire.trust()
         if message == "boom":
             raise RuntimeError("the door broke")
         if message == "bye":
@@ -751,6 +753,14 @@ async def test_a_read_is_parsed_in_slices(wired: Wired) -> None:
     await until(lambda: door.messages == ["end"])
     assert b"".join(transport.writes) == frame(PONG, b"12", mask=None) * count + frame(TEXT, b"end", mask=None)
     assert transport.reading
+
+
+async def test_a_stranger_who_says_who_it_is() -> None:
+    """And goes on in the same breath with a message that only those who are known may send."""
+    large = b"x" * (2 * STRANGER_MESSAGE)
+    async with running() as hub, raw(hub, "/ws?stranger=1") as stranger:
+        stranger.send(frame(TEXT, b"it is me") + frame(TEXT, large) + frame(TEXT, b"end"))
+        assert [await stranger.frame() for _ in range(3)] == [(TEXT, b"it is me"), (TEXT, large), (TEXT, b"end")]
 
 
 async def test_who_goes_on_while_it_closes_is_cut_off(wired: Wired) -> None:

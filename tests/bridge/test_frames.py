@@ -53,6 +53,8 @@ def compare(reads: list[bytes], close_at: int = -1) -> tuple[list[Any], bool]:
             for side in (ours, theirs):
                 side.protocol.send_close(1000)
         ours.hear(list(reader.feed(data)))
+        while reader.deferred:
+            ours.hear(list(reader.feed(b"")))
         theirs.protocol.receive_data(data)
         theirs.hear(list(theirs.protocol.events_received()))
     assert b"".join(ours.said) == b"".join(theirs.said)
