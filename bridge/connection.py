@@ -33,7 +33,6 @@ from bridge.handshake import door_of, origin_allowed, read_handshake, refusal
 from devices.messages import MAX_MESSAGE
 
 __all__ = [
-    "CLOSING_BYTES",
     "HIGH_WATER",
     "LOW_WATER",
     "PING_INTERVAL",
@@ -56,8 +55,8 @@ TURN: Final = 256
 """Messages of one client, before the others have their turn."""
 SLICE: Final = 16 * 1024
 """Bytes of it that are parsed in a turn."""
-CLOSING_BYTES: Final = 128 * 1024
-"""Bytes that a client may still send when the connection is closing: one that floods is cut off."""
+CLOSING_PAUSE: Final = 0.02
+"""Seconds between two turns of a client that the connection is being closed with."""
 STRANGER_MESSAGE: Final = 16 * 1024
 """Bytes of a message, until the door knows whose it is."""
 SHUTDOWN_WITHIN: Final = 1.0
@@ -195,10 +194,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     def hold(self, seconds: float) -> None:
         """See `Wire.hold`."""
-        if not self._resting and not self._closing:
-            self._resting = True
-            self._transport.pause_reading()
-            self._loop.call_later(seconds, self._go_on)
+        if not self._closing:
+            self._rest(seconds)
 
     def trust(self) -> None:
         """See `Wire.trust`."""
@@ -219,7 +216,10 @@ class WebSocketConnection(asyncio.Protocol):
         """See `Socket.resume`."""
         # a pong may have waited behind what is read only now
         self._paused, self._alive = False, True
-        self._read_again()
+        if self._unread or self._reader.deferred:
+            self._rest(0.0)
+        else:
+            self._read_again()
 
     def abort(self) -> None:
         """See `Socket.abort`; `Door.closed` never comes from within this call."""
@@ -237,15 +237,11 @@ class WebSocketConnection(asyncio.Protocol):
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
-            # what is still on its way is of no interest, but for the client's Close
-            self._at += len(data)
-            if self._at > CLOSING_BYTES:
-                self._transport.abort()
-                return
-        elif len(data) > SLICE or self._unread:
+        if self._protocol.parser_exc is not None:
+            return  # failed: what still comes is thrown away [RFC 6455, 7.1.7]
+        if len(data) > SLICE or self._unread:
             self._unread += data
-            if self._resting or self._blocked:
+            if self._resting or (self._blocked and not self._closing):
                 return
             data = self._slice()
         self._take(data)
@@ -380,13 +376,24 @@ class WebSocketConnection(asyncio.Protocol):
             inbox.clear()
         if not inbox:
             self._after_reading()
-        if (inbox or self._unread or self._reader.deferred) and not self._blocked and not self._resting:
-            self.hold(0.0)
+        if self._protocol.parser_exc is not None:
+            self._unread, self._at = b"", 0
+        if (inbox or self._unread or self._reader.deferred) and (self._closing or not (self._blocked or self._paused)):
+            # a client that is on its way out is only listened to for its Close
+            self._rest(CLOSING_PAUSE if self._closing else 0.0)
+
+    def _rest(self, seconds: float) -> None:
+        if not self._resting:
+            self._resting = True
+            self._transport.pause_reading()
+            self._loop.call_later(seconds, self._go_on)
 
     def _go_on(self) -> None:
         """The others have had their turn."""
+        if self not in self._connections:
+            return
         self._resting, self._alive = False, True
-        if not self._blocked:
+        if self._closing or not (self._blocked or self._paused):
             if not self._inbox and (self._unread or self._reader.deferred):
                 self._take(self._slice())
             else:
@@ -394,7 +401,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._read_again()
 
     def _read_again(self) -> None:
-        if not (self._blocked or self._paused or self._resting or self._closing):
+        if not (self._blocked or self._paused or self._resting or self._transport.is_closing()):
             self._transport.resume_reading()
 
     def _reassemble(self, frame: Frame, door: Door) -> None:
@@ -471,12 +478,10 @@ class WebSocketConnection(asyncio.Protocol):
     def _begin_closing(self, within: float) -> None:
         if not self._closing:
             self._closing, self._message = True, None
-            self._unread, self._at = b"", 0
             self._set_timer(within, self._give_up)
-            if self._paused or self._resting:
+            if self._paused:
                 # the client's part of the close comes behind what was left unread
-                self._paused = self._resting = False
-                self._transport.resume_reading()
+                self.resume()
 
     def _tell_closed(self) -> None:
         door, sent = self._door, self._protocol.close_sent

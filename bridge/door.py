@@ -6,9 +6,13 @@ looks up the door by path, gives it a `Wire`, and feeds it whole messages.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
-__all__ = ["Door", "DoorFactory", "Handshake", "HandshakeRefused", "Socket", "Wire"]
+__all__ = ["HOLD_SECONDS", "Door", "DoorFactory", "Handshake", "HandshakeRefused", "Socket", "Wire"]
+
+
+HOLD_SECONDS: Final = 0.1
+"""How long one who sends too much is not read from (see `Wire.hold`)."""
 
 
 class HandshakeRefused(Exception):

@@ -11,7 +11,15 @@ from websockets.http11 import Request
 from bridge.door import DoorFactory, Handshake
 from bridge.proxies import client_address
 
-__all__ = ["choose_subprotocol", "door_of", "handshake_of_scope", "origin_allowed", "read_handshake", "refusal"]
+__all__ = [
+    "bearer",
+    "choose_subprotocol",
+    "door_of",
+    "handshake_of_scope",
+    "origin_allowed",
+    "read_handshake",
+    "refusal",
+]
 
 
 def read_handshake(request: Request, peer: Any, trusted_proxies: frozenset[str]) -> Handshake:
@@ -88,3 +96,12 @@ def refusal(status: int, message: str) -> bytes:
         f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         f"Sec-WebSocket-Version: 13\r\nConnection: close\r\n\r\n{body}"
     ).encode()
+
+
+def bearer(headers: Mapping[str, str]) -> str | None:
+    """The token of an `Authorization: Bearer` header; an empty text when there is a header without one."""
+    header = headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""

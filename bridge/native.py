@@ -13,24 +13,16 @@ from bridge.door import Door, Handshake, Socket
 from bridge.errors import ADMIN_ONLY, CLOSE_REFUSED, TOO_MANY_EVENTS, UNAUTHORIZED, ConnectRefused, EventError
 from bridge.events import ADMIN_EVENTS, EVENTS, Event
 from bridge.gateway import Gateway
+from bridge.handshake import bearer
 from bridge.monitor import Monitor
 from bridge.peer import Peer
 from hub.auth import Identity
 from hub.limits import TokenBucket
 
-__all__ = ["AUTH_WITHIN", "NativeDoor", "NativePeer", "bearer"]
+__all__ = ["AUTH_WITHIN", "NativeDoor", "NativePeer"]
 
 AUTH_WITHIN: Final = 5.0
 """Seconds for the first frame `auth` of a client that brought no token."""
-
-
-def bearer(headers: Mapping[str, str]) -> str | None:
-    """The token of an `Authorization: Bearer` header; an empty text when there is a header without one."""
-    header = headers.get("authorization")
-    if header is None:
-        return None
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 class NativePeer(Peer):

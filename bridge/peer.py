@@ -6,20 +6,18 @@ from typing import Any
 
 import orjson
 
-from bridge.door import Wire
+from bridge.connection import HIGH_WATER
+from bridge.door import HOLD_SECONDS, Wire
 from bridge.errors import CLOSE_OVERLOAD
 from hub.auth import Identity
 from hub.limits import TokenBucket
 
-__all__ = ["HIGH_WATER", "HOLD_SECONDS", "OUTBOX_BYTES", "OUTBOX_SECONDS", "Peer"]
+__all__ = ["HIGH_WATER", "OUTBOX_BYTES", "OUTBOX_SECONDS", "Peer"]
 
-HIGH_WATER = 64 * 1024
-"""Unsent bytes above which statuses are skipped to the newest."""
 OUTBOX_BYTES = 16 * 1024 * 1024
 """Unsent bytes of what may not be dropped that close a peer (contract.md section 7)."""
 STRIKES = 100
 """Events in a row, beyond the rate, that are answered before the socket is left alone for `HOLD_SECONDS`."""
-HOLD_SECONDS = 0.1
 OUTBOX_SECONDS = 10.0
 """Seconds above the high-water mark, with something that may not be dropped waiting, that close a peer."""
 

@@ -164,14 +164,15 @@ class Rooms:
             TooMany: the creator is in too many rooms already, or there are too many.
         """
         self._check_room_for(creator)
+        effects: list[Effect] = []
         if len(self._rooms) >= MAX_ROOMS:
-            raise TooMany(creator)
+            effects += self._make_room(creator)
         room_id = self._new_id()
         while room_id in self._rooms:
             room_id = self._new_id()
         record = RoomRecord(nid=self._nid, created_at=self._clock.wall_ms())
         self._rooms[room_id] = _Room(record, empty_since=self._clock.monotonic())
-        effects: list[Effect] = [PublishRoom(room_id, record)]
+        effects.append(PublishRoom(room_id, record))
         if creator is not None:
             effects += self.join(room_id, creator)
         return room_id, effects
@@ -308,6 +309,20 @@ class Rooms:
         return [PublishRoom(room_id, None) for room_id in old]
 
     # ---- inside
+
+    def _make_room(self, creator: str | None) -> list[Effect]:
+        """Some of the rooms that have been empty longest go. Raises TooMany: there are none."""
+        empty = sorted(
+            (room.empty_since, room_id)
+            for room_id, room in self._rooms.items()
+            if room.empty_since is not None and self._owns(room_id)
+        )
+        if not empty:
+            raise TooMany(creator)
+        old = [room_id for _, room_id in empty[: max(1, MAX_ROOMS // 100)]]
+        for room_id in old:
+            del self._rooms[room_id]
+        return [PublishRoom(room_id, None) for room_id in old]
 
     def _holds(self, peer_id: str) -> bool:
         """Whether a member that is recorded as this node's still is: a station on MQTT follows its owner."""

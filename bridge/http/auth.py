@@ -9,11 +9,11 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from bridge.gateway import Gateway
+from bridge.handshake import bearer
 from bridge.http.accounts import AccountsOf, AddressOf, Email, Nickname, Password, refusals, unauthorized
 from bridge.http.errors import responses
 from bridge.http.identity import GatewayOf, SignedIn, Viewer
 from bridge.http.stations import StationsOf
-from bridge.native import bearer
 from devices.topics import STATION_ID
 from hub.account_rules import Account, NoSuchAccount, WrongLogin, identity_of_account
 from hub.accounts import Accounts, Session

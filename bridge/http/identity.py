@@ -10,7 +10,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 
 from bridge.errors import ConnectRefused
 from bridge.gateway import Gateway
-from bridge.native import bearer
+from bridge.handshake import bearer
 from hub.auth import Identity, Role
 from hub.config import LOOPBACK
 

@@ -26,8 +26,8 @@ from bridge.errors import (
 )
 from bridge.events import ADMIN_EVENTS, EVENTS, Event
 from bridge.gateway import Gateway
+from bridge.handshake import bearer
 from bridge.monitor import Monitor
-from bridge.native import bearer
 from bridge.peer import Peer
 from bridge.socketio.namespaces import Connection, NamespaceSocket
 from bridge.socketio.packets import ACK, EVENT, MAIN, has_binary, head

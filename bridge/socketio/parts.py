@@ -129,7 +129,7 @@ class Keeper(Protocol):
         """The session is gone: its id means nothing any more."""
 
     def strange(self, session: Any, *, strange: bool) -> None:
-        """A session of this address belongs to nobody; or that has changed."""
+        """A `Session` belongs to nobody; or that has changed."""
 
     def moved(self) -> None:
         """A session went on over a WebSocket."""

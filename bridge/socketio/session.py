@@ -11,9 +11,8 @@ To `bridge.connection` a session that begins on a WebSocket is the `Door` itself
 from collections.abc import Callable
 from typing import Any, Final
 
-from bridge.door import Door, Handshake, Wire
+from bridge.door import HOLD_SECONDS, Door, Handshake, Wire
 from bridge.errors import CLOSE_OVERLOAD
-from bridge.peer import HOLD_SECONDS
 from bridge.socketio.engine_packets import (
     BINARY,
     CLOSE,

@@ -21,7 +21,6 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from bridge.connection import (
-    CLOSING_BYTES,
     HIGH_WATER,
     SLICE,
     STRANGER_MESSAGE,
@@ -763,15 +762,25 @@ async def test_a_stranger_who_says_who_it_is() -> None:
         assert [await stranger.frame() for _ in range(3)] == [(TEXT, b"it is me"), (TEXT, large), (TEXT, b"end")]
 
 
-async def test_who_goes_on_while_it_closes_is_cut_off(wired: Wired) -> None:
-    """The Close of a client is waited for; a flood is not listened to."""
-    connection, transport, _ = wired
+async def test_who_goes_on_while_it_closes(wired: Wired) -> None:
+    """It is listened to for its Close alone, a slice now and then, however much it sends before."""
+    connection, transport, door = wired
     connection.close(4000)
-    for _ in range(CLOSING_BYTES // SLICE):
-        connection.data_received(frame(PING, b"") * (SLICE // len(frame(PING, b""))))
-    assert not transport.closed
-    connection.data_received(frame(PING, b"") * SLICE)
-    assert transport.closed
+    connection.data_received(frame(TEXT, b"x" * 100) * 1_000 + frame(CLOSE, b"\x0f\xa0"))
+    assert not transport.reading
+    await until(lambda: transport.closed)
+    assert door.messages == []
+
+
+async def test_after_a_failure_nothing_is_read(wired: Wired) -> None:
+    """Nor kept."""
+    connection, transport, door = wired
+    connection.data_received(b"\xff" + frame(TEXT, b"x") * SLICE)
+    assert b"".join(transport.writes)[:4] == b"\x88" + transport.writes[0][1:2] + (1002).to_bytes(2, "big")
+    connection.data_received(frame(TEXT, b"x") * SLICE)
+    await asyncio.sleep(0)
+    assert door.messages == []
+    assert connection._unread == b""
 
 
 async def test_a_stranger_sends_little() -> None:

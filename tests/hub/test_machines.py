@@ -122,13 +122,19 @@ class TestRooms:
         assert rooms.created_at("far00001") == 5
 
     def test_total_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Rooms that nobody is in are bounded, too."""
+        """Of rooms that nobody is in the one that was empty longest makes room; those that somebody is in stay."""
         monkeypatch.setattr("hub.rooms.MAX_ROOMS", 3)
         rooms = make_rooms()
-        for _ in range(3):
-            rooms.create()
+        empty, _ = rooms.create()
+        others = [rooms.create(peer)[0] for peer in ("p1", "p2")]
+        newest, effects = rooms.create("p3")
+        assert effects[0] == PublishRoom(empty, None)
+        assert sorted(rooms.ids()) == sorted([*others, newest])
         with pytest.raises(TooMany):
-            rooms.create("p1")
+            rooms.create("p4")
+        rooms.leave(others[0], "p1")
+        rooms.create("p4")
+        assert not rooms.exists(others[0])
 
     def test_a_station_follows_its_owner(self) -> None:
         """A station on MQTT is held by the node that owns it: it is adopted, not dropped, when its node dies."""
