@@ -11,19 +11,25 @@ from bridge.gateway import Gateway
 from bridge.socketio.server import EngineServer
 from hub.broker.engine import Engine
 from hub.embedded import EmbeddedLink
+from hub.store.database import Database
 
 __all__ = ["registry"]
 
 
 class _Counters(Collector):
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, gateway: Gateway, database: Database) -> None:
+        self._gateway, self._database = gateway, database
 
     def collect(self) -> Iterator[Metric]:
         gateway, services = self._gateway, self._gateway.services
         board, presence = services.board.counters, services.presence
         for name, text, value in (
             ("stationhub_broker_connected", "Whether the hub reaches its broker", float(services.link.connected)),
+            (
+                "stationhub_database_reachable",
+                "Whether the database did what was asked last",
+                float(self._database.reachable),
+            ),
             ("stationhub_stations_known", "Stations ever heard of since the start", len(presence)),
             ("stationhub_stations_online", "Stations online", len(presence.online_ids())),
             ("stationhub_browsers", "Browsers connected", len(gateway.browsers())),
@@ -126,10 +132,10 @@ def _family(name: str, text: str, label: str, counts: Mapping[str, int]) -> Coun
     return family
 
 
-def registry(gateway: Gateway, socketio: EngineServer) -> CollectorRegistry:
-    """The metrics of one gateway, its doors, its broker if it is embedded, and its process."""
+def registry(gateway: Gateway, socketio: EngineServer, database: Database) -> CollectorRegistry:
+    """The metrics of one gateway, its doors, its database, its broker if it is embedded, and its process."""
     found = CollectorRegistry()
-    found.register(_Counters(gateway))
+    found.register(_Counters(gateway, database))
     found.register(_SocketIo(socketio))
     link = gateway.services.link
     if isinstance(link, EmbeddedLink):

@@ -235,6 +235,7 @@ class Hub:
                 stations=self.stations,
                 audit=self.audit,
                 command_records=self.command_records,
+                database=self.database,
                 socketio=self.socketio,
             ),
             http=HttpProtocol,

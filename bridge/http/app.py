@@ -18,6 +18,7 @@ from hub.accounts import Accounts
 from hub.audit import Audit
 from hub.command_records import CommandRecords
 from hub.stations import Stations
+from hub.store.database import Database
 
 __all__ = ["SOCKETIO_PATH", "HttpSettings", "create_app"]
 
@@ -35,6 +36,7 @@ def create_app(
     stations: Stations,
     audit: Audit,
     command_records: CommandRecords,
+    database: Database,
     socketio: SocketIo,
 ) -> FastAPI:
     """The application for one gateway; WebSockets do not pass through it (see `bridge.connection`).
@@ -53,7 +55,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.gateway, app.state.settings = gateway, settings
-    app.state.socketio = socketio
+    app.state.socketio, app.state.database = socketio, database
     app.state.accounts, app.state.stations = accounts, stations
     app.state.audit, app.state.command_records = audit, command_records
     app.add_middleware(BodyLimit)

@@ -66,7 +66,10 @@ async def ready(gateway: GatewayOf) -> Ready:
 )
 async def metrics(request: Request, gateway: GatewayOf) -> Response:
     """Counters for Prometheus. Needs no token on the machine itself, elsewhere an admin's."""
-    return Response(generate_latest(registry(gateway, request.app.state.socketio)), media_type=CONTENT_TYPE_LATEST)
+    return Response(
+        generate_latest(registry(gateway, request.app.state.socketio, request.app.state.database)),
+        media_type=CONTENT_TYPE_LATEST,
+    )
 
 
 @router.get("/", response_class=HTMLResponse, include_in_schema=False)

@@ -147,6 +147,7 @@ async def test_stopped_and_started(world: World, server: Postgres, boss: httpx.A
                 answer = await boss.request(method, path, json=body)
             assert (answer.status_code, answer.json()) == (503, DOWN), path
             assert int(answer.headers["retry-after"]) > 0
+        assert "stationhub_database_reachable 0.0" in (await boss.get("/metrics")).text
         for path in ("/health", "/ready", "/stations/online", "/auth/profile"):
             assert (await boss.get(path)).status_code == 200, path
         command = {"stationId": "st-1", "type": "reboot", "params": 7}
