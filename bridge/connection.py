@@ -40,6 +40,7 @@ __all__ = [
     "STRANGER_MESSAGE",
     "TURN",
     "Settings",
+    "Unfinished",
     "WebSocketConnection",
     "protocol_class",
     "text_frame",
@@ -72,6 +73,18 @@ _frame_log = getLogger(f"{__name__}.frames")
 _frame_log.setLevel(WARNING)
 
 
+@dataclass(slots=True)
+class Unfinished:
+    """Bytes of messages that are not whole yet, of all connections together.
+
+    Attributes:
+        most: who would go beyond is closed with 1013; who sends no more than `STRANGER_MESSAGE` is never concerned.
+    """
+
+    used: int = 0
+    most: int = 64 * 1024 * 1024
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What all connections of a server share. Times are seconds, sizes bytes.
@@ -85,6 +98,7 @@ class Settings:
             client (see `Wire.trust`).
         ping_interval: between two pings.
         ping_timeout: for the pong; then closed with 1011.
+        unfinished: what all of them have sent of messages that are not whole yet.
         close_timeout: for the client's part of a close; then aborted.
     """
 
@@ -94,6 +108,7 @@ class Settings:
     max_message: int = MAX_MESSAGE
     ping_interval: float = PING_INTERVAL
     ping_timeout: float = 20.0
+    unfinished: Unfinished = field(default_factory=Unfinished)
     close_timeout: float = 10.0
 
 
@@ -128,7 +143,7 @@ class WebSocketConnection(asyncio.Protocol):
     __slots__ = (
         "_alive", "_at", "_blocked", "_client", "_closing", "_connections", "_corked", "_door", "_inbox", "_is_text", "_loop",
         "_max_message", "_message", "_out", "_out_size", "_path", "_paused", "_protocol", "_reader", "_resting", "_scheduled",
-        "_settings", "_timer", "_transport", "_unread",
+        "_settings", "_timer", "_transport", "_unfinished", "_unread",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, connections: set[Any]) -> None:
@@ -142,7 +157,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._door: Door | None = None
         self._path = self._client = ""
         self._inbox: deque[Received] = deque()
-        self._unread, self._at = b"", 0
+        self._unread, self._at, self._unfinished = b"", 0, 0
         self._message: bytearray | None = None
         self._is_text = False
         self._out: list[bytes] = []
@@ -257,6 +272,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _take(self, data: bytes) -> None:
         self._inbox.extend(self._reader.feed(data))
+        if self._unfinished or not self._inbox:
+            self._count_unfinished(len(data))
         if self._door is None and not self._closing:
             self._handshake()
         elif not self._blocked and not self._resting:
@@ -283,6 +300,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
+        self._forget_unfinished()
         if self._timer is not None:
             self._timer.cancel()
         self._connections.discard(self)
@@ -292,6 +310,21 @@ class WebSocketConnection(asyncio.Protocol):
         """Called by uvicorn when it stops: 1012, and little time to answer."""
         self.close(CloseCode.SERVICE_RESTART, "Service restart")
         self._set_timer(SHUTDOWN_WITHIN, self._give_up)
+
+    def _count_unfinished(self, size: int) -> None:
+        """Bytes of a message that is not whole yet are few, of all clients together."""
+        if self._inbox or self._closing:
+            self._forget_unfinished()
+            return
+        budget = self._settings.unfinished
+        self._unfinished += size
+        budget.used += size
+        if self._unfinished > STRANGER_MESSAGE and budget.used > budget.most:
+            self.close(CloseCode.TRY_AGAIN_LATER, "Too much is being sent at once")
+
+    def _forget_unfinished(self) -> None:
+        self._settings.unfinished.used -= self._unfinished
+        self._unfinished = 0
 
     # opening
 
@@ -478,6 +511,7 @@ class WebSocketConnection(asyncio.Protocol):
     def _begin_closing(self, within: float) -> None:
         if not self._closing:
             self._closing, self._message = True, None
+            self._forget_unfinished()
             self._set_timer(within, self._give_up)
             if self._paused:
                 # the client's part of the close comes behind what was left unread

@@ -26,6 +26,7 @@ from bridge.connection import (
     STRANGER_MESSAGE,
     TURN,
     Settings,
+    Unfinished,
     WebSocketConnection,
     protocol_class,
     text_frame,
@@ -781,6 +782,23 @@ async def test_after_a_failure_nothing_is_read(wired: Wired) -> None:
     await asyncio.sleep(0)
     assert door.messages == []
     assert connection._unread == b""
+
+
+async def test_messages_that_never_become_whole() -> None:
+    """Of all clients together they are bounded; small messages always pass, and what is over is given back."""
+    large, budget = frame(TEXT, b"x" * 100_000), Unfinished(most=110_000)
+    async with running(unfinished=budget) as hub, raw(hub) as first, raw(hub) as second:
+        first.send(large[:50_000])
+        await until(lambda: budget.used > 40_000)
+        second.send(large[:80_000])
+        assert (await second.closed_with())[0] == 1013
+        async with raw(hub) as third:
+            third.send(frame(TEXT, b"y" * 10_000))
+            assert await third.frame() == (TEXT, b"y" * 10_000)
+        first.send(large[50_000:])
+        assert (await first.frame())[1] == b"x" * 100_000
+        second.writer.close()
+        await until(lambda: budget.used == 0)
 
 
 async def test_a_stranger_sends_little() -> None:
