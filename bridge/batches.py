@@ -38,10 +38,7 @@ class Batches:
 
     def first(self, peer: Peer) -> None:
         """The latest status of everything a browser watches, on connect and on `station-watch`."""
-        known = self._board.known(peer.watch)
-        peer.pending = dict.fromkeys(known)
-        # of these, what is new for all comes with the next flush, too: not a second time to this one
-        peer.ahead = {station_id: self._board.json(station_id) for station_id in known}
+        peer.pending, peer.ahead = dict.fromkeys(self._board.known(peer.watch)), {}
         self.catch_up(peer)
 
     def flush(self, peers: Sequence[Peer]) -> None:

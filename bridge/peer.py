@@ -30,7 +30,7 @@ class Peer(ABC):
         station_id: the station that this socket registered as.
         watch: the stations whose statuses it wants; None: all.
         pending: stations whose newest status it has not got, because it reads slowly.
-        ahead: statuses that it got on connect, before the flush that everybody gets them with.
+        ahead: statuses that it got before the flush that everybody gets them with.
         skipped: how often it was passed over by a flush.
         admin: it sits on the admin namespace, and gets `monitor-update` alone.
     """

@@ -54,6 +54,38 @@ def test_slow_reader_skips_to_the_newest(bench: Bench) -> None:
     assert slow.wire.closed is None
 
 
+def test_a_deleted_station_is_owed_to_nobody(bench: Bench) -> None:
+    """A slow reader that has not got its status yet never gets it; nor does one that connects."""
+    slow = bench.join()
+    slow.wire.buffered = HIGH_WATER + 1
+    for station_id in ("st-1", "st-2"):
+        bench.say(station_id, "status", {"devices": []})
+    bench.gateway.flush()
+    bench.say("st-1", "status", {"devices": [], "n": 2})
+    bench.gateway.revoke_station("st-1", None, bench.clock.wall / 1000)
+    slow.wire.buffered = 0
+    slow.writable()
+    bench.gateway.batches.catch_up(slow)
+    bench.gateway.flush()
+    assert batches(slow) == ["st-2"]
+    assert batches(bench.join()) == ["st-2"]
+
+
+def test_one_that_gets_slow_in_the_middle(bench: Bench) -> None:
+    """Of a fleet in many frames it gets no more than it takes, and the rest when it reads: each once."""
+    peer = bench.join(reads=False)
+    for number in range(20):
+        bench.say(f"st-{number}", "status", {"devices": [], "pad": "x" * 100_000})
+    bench.gateway.flush()
+    first = batches(peer)
+    assert 0 < len(first) < 20
+    while peer.pending:
+        peer.wire.buffered = 0
+        peer.writable()
+        bench.gateway.batches.catch_up(peer)
+    assert sorted(first + batches(peer)) == sorted(f"st-{number}" for number in range(20))
+
+
 def test_a_newcomer_gets_everything_once(bench: Bench) -> None:
     """What is new when it connects comes at once, and not again with the flush; a status sent since does."""
     bench.say("st-1", "status", {"devices": [], "n": 1})
