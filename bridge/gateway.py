@@ -7,12 +7,13 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 import structlog
 
 from bridge.batches import Batches
+from bridge.door import Wire
 from bridge.errors import (
     CLOSE_KICKED,
     CLOSE_REFUSED,
@@ -24,6 +25,7 @@ from bridge.peer import Peer
 from devices import topics
 from devices.messages import Command, PeerPush, Signal, StreamResponse
 from hub.auth import CLOCK_TOLERANCE, Identity, KeyUnknown, TokenRefused
+from hub.limits import TokenBucket
 from hub.link import LinkDown
 from hub.nodes import new_peer_id, node_of
 from hub.rooms import STATION_PEER
@@ -34,6 +36,7 @@ __all__ = ["FLUSH", "Counters", "Gateway"]
 
 log = structlog.get_logger(__name__)
 
+P = TypeVar("P", bound=Peer)
 NEW_LOGIN: Final = "NEW_LOGIN"
 REVOKED: Final = "REVOKED"
 """Why a peer is kicked: a newer login of its user; its account or station was changed, deleted, logged out."""
@@ -123,6 +126,19 @@ class Gateway:
     def new_peer_id(self) -> str:
         """An id for a new connection to this node."""
         return new_peer_id(self.services.nid)
+
+    def new_peer(self, kind: type[P], identity: Identity, wire: Wire, *, admin: bool) -> P:
+        """A peer of a door's own kind, with what every socket may send; it gets nothing before `connect`."""
+        bucket = TokenBucket(self.event_rate, self.event_burst)
+        peer = kind(self.new_peer_id(), identity, wire, bucket, self.services.clock.monotonic)
+        peer.admin = admin
+        return peer
+
+    def writable(self, peer: Peer) -> None:
+        """A peer's socket took what had piled up: it gets the statuses that it has missed."""
+        peer.writable()
+        if peer.is_browser:
+            self.batches.catch_up(peer)
 
     def connect(self, peer: Peer) -> None:
         """A peer was welcomed: from now on it gets pushes."""

@@ -17,7 +17,6 @@ from bridge.handshake import bearer
 from bridge.monitor import Monitor
 from bridge.peer import Peer
 from hub.auth import Identity
-from hub.limits import TokenBucket
 
 __all__ = ["AUTH_WITHIN", "NativeDoor", "NativePeer"]
 
@@ -90,9 +89,7 @@ class NativeDoor(Door):
 
     def writable(self) -> None:
         if self._peer is not None:
-            self._peer.writable()
-            if self._peer.is_browser:
-                self._gateway.batches.catch_up(self._peer)
+            self._gateway.writable(self._peer)
 
     def closed(self, code: int) -> None:
         self._stop_waiting()
@@ -125,11 +122,8 @@ class NativeDoor(Door):
         if self._monitor is not None and not identity.has("admin"):
             self._refuse(ADMIN_ONLY)
             return
-        gateway = self._gateway
-        clock = gateway.services.clock
-        bucket = TokenBucket(gateway.event_rate, gateway.event_burst)
-        peer = self._peer = NativePeer(gateway.new_peer_id(), identity, self._wire, bucket, clock.monotonic)
-        peer.admin = self._monitor is not None
+        gateway, admin = self._gateway, self._monitor is not None
+        peer = self._peer = gateway.new_peer(NativePeer, identity, self._wire, admin=admin)
         self._wire.trust()
         welcome = orjson.dumps({"peerId": peer.peer_id, "heartbeat": round(PING_INTERVAL)})
         peer.send_frame(peer.frame("welcome", welcome))

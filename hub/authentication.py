@@ -174,7 +174,7 @@ class Authenticator:
             # another node may have written a newer one, by a clock that is ahead
             standing = record if self._store is None else (await self._store.save({user_id: record}))[user_id]
             if standing == record:
-                self._carry_out(self.sessions.replace(user_id, record))
+                self._tell(self.sessions.replace(user_id, record))
                 return
             after = standing.issued_at
 
@@ -183,12 +183,16 @@ class Authenticator:
         old = self.sessions.ended_guests(before=self._clock() - DAY - 2 * CLOCK_TOLERANCE)
         if old and self._store is not None:
             await self._store.forget(old)
-        self._carry_out([effect for user_id in old for effect in self.sessions.forget(user_id)])
+        self._tell([effect for user_id in old for effect in self.sessions.forget(user_id)])
 
     def _carry_out(self, effects: Sequence[Effect]) -> None:
+        """What an admission changed: to be written down, and told."""
         if self._store is not None:
             self._unsaved.update((one.user_id, one.record) for one in effects if isinstance(one, PublishUser))
             self._to_save.set()
+        self._tell(effects)
+
+    def _tell(self, effects: Sequence[Effect]) -> None:
         if self._changed is not None:
             self._changed(effects)
         else:

@@ -29,6 +29,12 @@ class Credential(NamedTuple):
     key_hash: bytes | None = None
     valid_from: float = 0.0
 
+    def opened_by(self, key: str) -> float | None:
+        """`valid_from` when `key` is the device key; None: it is not."""
+        if self.key_hash is None or not hmac.compare_digest(self.key_hash, hash_key(key)):
+            return None
+        return self.valid_from
+
 
 _NONE = Credential()
 
@@ -67,10 +73,7 @@ class Credentials:
 
     def opened_by(self, station_id: str, key: str) -> float | None:
         """Since when `key` is the station's device key, see `Credential.valid_from`; None: it is not."""
-        kept = self._known.get(station_id, _NONE)
-        if kept.key_hash is None or not hmac.compare_digest(kept.key_hash, hash_key(key)):
-            return None
-        return kept.valid_from
+        return self._known.get(station_id, _NONE).opened_by(key)
 
     def refuses(self, identity: Identity) -> bool:
         """Whether what an identity shows was revoked since it was issued."""

@@ -8,12 +8,11 @@ StationError
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from hmac import compare_digest
 from typing import Any, Final, NamedTuple, TypeVar
 
 from devices.messages import Verdict
 from hub.audit import Audit, Author
-from hub.credentials import hash_key, new_key
+from hub.credentials import Credential, hash_key, new_key
 from hub.services import Services
 from hub.shared_read import SharedRead
 from hub.station_list import StationFilter, cut, shown
@@ -100,9 +99,7 @@ class Stations:
     async def opened_by(self, station_id: str, key: str) -> float | None:
         """Since when `key` is the station's device key, whichever node gave it: see `Tokens.mint_station`; None: it is not."""
         known = await self.credential(station_id)
-        if known is None or known.key_hash is None or not compare_digest(known.key_hash, hash_key(key)):
-            return None
-        return known.valid_from
+        return None if known is None else Credential(known.key_hash, known.valid_from).opened_by(key)
 
     async def page(self, which: StationFilter, *, limit: int, offset: int = 0) -> tuple[list[Station], int]:
         """Some of the stations, and how many match in all."""

@@ -1,9 +1,9 @@
 """What `/auth` and `/users` share: the accounts, the caller's address, and what is answered when something cannot be done."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,18 +16,33 @@ from hub.account_rules import (
     NICKNAME_MAX,
     PASSWORD_MAX,
     PASSWORD_MIN,
+    Account,
     EmailTaken,
     LastAdmin,
     Malformed,
     NoSuchAccount,
     NotOffered,
     WrongLogin,
+    identity_of_account,
 )
-from hub.accounts import Accounts
+from hub.accounts import Accounts, Also, Session
+from hub.audit import Audit
+from hub.auth import Identity
 from hub.passwords import Busy
 from hub.throttle import Throttled
 
-__all__ = ["TAKEN", "WRONG", "AccountsOf", "AddressOf", "Email", "Nickname", "Password", "refusals", "unauthorized"]
+__all__ = [
+    "TAKEN",
+    "WRONG",
+    "AccountsOf",
+    "AddressOf",
+    "Email",
+    "Nickname",
+    "Password",
+    "noted",
+    "refusals",
+    "unauthorized",
+]
 
 WRONG: Final = "该用户不存在或密码错误"
 TAKEN: Final = "该用户已注册，请前往登录"
@@ -55,6 +70,17 @@ AddressOf = Annotated[str, Depends(address_of)]
 def unauthorized(message: str = "Unauthorized") -> HTTPException:
     """401."""
     return HTTPException(401, message, {"WWW-Authenticate": "Bearer"})
+
+
+def noted(request: Request, identity: Identity | None, address: str, action: str, detail: Mapping[str, Any]) -> Also:
+    """Writes a change to the audit, in the transaction of the change. `identity` None: the owner of the account did it."""
+    audit: Audit = request.app.state.audit
+
+    async def note(session: Session, account: Account) -> None:
+        by = identity or identity_of_account(account)
+        await audit.record(by, address, action, account.user_id, {"email": account.email, **detail}, session=session)
+
+    return note
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
+from bridge.http.accounts import AddressOf
 from bridge.http.errors import responses
 from bridge.http.identity import Admin
 from bridge.http.paging import PRINTABLE, Limit, Offset
@@ -25,9 +26,9 @@ async def audit_of(request: Request) -> Audit:
     return audit
 
 
-async def author_of(request: Request, identity: Admin) -> Author:
+async def author_of(identity: Admin, address: AddressOf) -> Author:
     """The admin who asks, and where from."""
-    return Author(identity, request.client.host if request.client else "")
+    return Author(identity, address)
 
 
 AuditOf = Annotated[Audit, Depends(audit_of)]

@@ -10,14 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bridge.gateway import Gateway
 from bridge.handshake import bearer
-from bridge.http.accounts import AccountsOf, AddressOf, Email, Nickname, Password, refusals, unauthorized
+from bridge.http.accounts import AccountsOf, AddressOf, Email, Nickname, Password, noted, refusals, unauthorized
 from bridge.http.errors import responses
 from bridge.http.identity import GatewayOf, SignedIn, Viewer
 from bridge.http.stations import StationsOf
 from devices.topics import STATION_ID
-from hub.account_rules import Account, NoSuchAccount, WrongLogin, identity_of_account
+from hub.account_rules import Account, NoSuchAccount, WrongLogin
 from hub.accounts import Accounts, Session
-from hub.audit import Audit
 from hub.auth import DAY, Identity, Role, station_key
 from hub.sessions import GUEST
 
@@ -157,18 +156,7 @@ async def register(
     request: Request, gateway: GatewayOf, accounts: AccountsOf, address: AddressOf, body: RegisterRequest
 ) -> UserToken:
     """Makes an account with the rights of a viewer, and signs in."""
-
-    async def note(session: Session, account: Account) -> None:
-        audit: Audit = request.app.state.audit
-        await audit.record(
-            identity_of_account(account),
-            address,
-            "user.register",
-            account.user_id,
-            {"email": account.email},
-            session=session,
-        )
-
+    note = noted(request, None, address, "user.register", {})
     with refusals(taken=401):
         account = await accounts.register(body.email, body.password, body.nickname, address, also=note)
         return await _sign_in(gateway, accounts, account)

@@ -1,19 +1,16 @@
 """`/users`: accounts, for admins. What takes away rights ends the user's sessions, on every door."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel
 
-from bridge.http.accounts import AccountsOf, AddressOf, Email, Nickname, Password, refusals
+from bridge.http.accounts import AccountsOf, AddressOf, Email, Nickname, Password, noted, refusals
 from bridge.http.auth import Body
 from bridge.http.errors import responses
 from bridge.http.identity import Admin, GatewayOf
 from bridge.http.paging import PRINTABLE, Limit, Offset
 from hub.account_rules import Account
-from hub.accounts import Also, Session
-from hub.audit import Audit
-from hub.auth import Identity
 
 __all__ = ["router"]
 
@@ -75,17 +72,6 @@ class UserChange(Body):
     password: Password | None = None
 
 
-def _note(request: Request, identity: Identity, address: str, action: str, detail: dict[str, Any]) -> Also:
-    """Writes a change to the audit, in the transaction of the change."""
-    audit: Audit = request.app.state.audit
-
-    async def note(session: Session, account: Account) -> None:
-        about = {"email": account.email} | detail
-        await audit.record(identity, address, action, account.user_id, about, session=session)
-
-    return note
-
-
 @router.get("", responses=responses(400, 401, 403, 503))
 async def list_users(
     accounts: AccountsOf,
@@ -106,7 +92,7 @@ async def list_users(
 @router.post("", status_code=201, responses=responses(400, 401, 403, 409, 503))
 async def create_user(request: Request, accounts: AccountsOf, address: AddressOf, who: Admin, body: NewUser) -> User:
     """Makes an account."""
-    note = _note(request, who, address, "user.create", {"role": body.role})
+    note = noted(request, who, address, "user.create", {"role": body.role})
     with refusals():
         return User.of(await accounts.add(body.email, body.password, body.nickname, body.role, also=note))
 
@@ -135,7 +121,7 @@ async def change_user(
     given = body.model_dump(exclude_none=True)
     # that there is another password, never which
     told = {name: value if name != "password" else True for name, value in given.items()}
-    note = _note(request, who, address, "user.change", told)
+    note = noted(request, who, address, "user.change", told)
     with refusals():
         account = await accounts.change(user_id, **given, also=note)
     if body.role or body.password or body.disabled:
@@ -151,8 +137,8 @@ async def delete_user(
     with refusals():
         was = await accounts.by_id(user_id)
         # nobody signs in between the end of its sessions and its own; and what fails half-way can be sent again
-        note = _note(request, who, address, "user.change", {"disabled": True})
+        note = noted(request, who, address, "user.change", {"disabled": True})
         await accounts.change(user_id, disabled=True, also=note)
         await gateway.authenticator.end_sessions(user_id)
-        await accounts.delete(user_id, also=_note(request, who, address, "user.delete", {}))
+        await accounts.delete(user_id, also=noted(request, who, address, "user.delete", {}))
     return User.of(was)

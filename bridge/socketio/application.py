@@ -34,7 +34,6 @@ from bridge.socketio.packets import ACK, EVENT, MAIN, has_binary, head
 from bridge.socketio.parts import Settings
 from bridge.socketio.server import EngineServer
 from hub.auth import Identity
-from hub.limits import TokenBucket
 
 __all__ = ["ADMIN", "AdminPeer", "HubApplication", "MainPeer", "SocketIo", "token_of"]
 
@@ -133,9 +132,7 @@ class _Member:
 
     def writable(self) -> None:
         """See `Member.writable`."""
-        self._peer.writable()
-        if self._peer.is_browser:
-            self._gateway.batches.catch_up(self._peer)
+        self._gateway.writable(self._peer)
 
     def upgraded(self) -> None:
         """See `Member.upgraded`."""
@@ -170,11 +167,8 @@ class HubApplication:
 
     def _let_in(self, socket: NamespaceSocket, identity: Identity, errors_in_ack: bool) -> None:
         gateway, admin = self._gateway, socket.namespace == ADMIN
-        kind = AdminPeer if admin else MainPeer
-        bucket = TokenBucket(gateway.event_rate, gateway.event_burst)
-        clock = gateway.services.clock
-        peer = kind(gateway.new_peer_id(), identity, socket.wire, bucket, clock.monotonic)
-        peer.admin = admin
+        kind: type[_SocketIoPeer] = AdminPeer if admin else MainPeer
+        peer = gateway.new_peer(kind, identity, socket.wire, admin=admin)
         peer.put_in(socket)
         socket.accept(peer.peer_id, _Member(gateway, socket, peer, errors_in_ack=errors_in_ack))
         gateway.connect(peer)

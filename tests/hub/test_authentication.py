@@ -177,6 +177,17 @@ class TestSessions:
             after.authenticate(old)
         await after.stop()
 
+    async def test_a_login_is_written_once(self, tokens: Tokens, clock: FakeClock) -> None:
+        """Before its token is given out; one issued elsewhere as soon as it is seen."""
+        store = _Away()
+        authenticator, _ = made(tokens, clock, store)
+        await authenticator.start()
+        await authenticator.sign_in("u1", role="viewer")
+        await authenticator.end_sessions("u1")
+        assert store.saves == 2
+        await authenticator.stop()
+        assert store.saves == 2
+
     async def test_a_database_that_is_away(self, tokens: Tokens, clock: FakeClock) -> None:
         """A session issued elsewhere is admitted, and written when the database is back; a login of ours says no."""
         store = _Away()
@@ -196,7 +207,7 @@ class _Away(StoredSessions):
     """A store that can be out of reach."""
 
     def __init__(self) -> None:
-        self.away, self.tried = False, asyncio.Event()
+        self.away, self.tried, self.saves = False, asyncio.Event(), 0
         self.kept: dict[str, UserRecord] = {}
 
     async def load(self) -> dict[str, UserRecord]:
@@ -204,6 +215,7 @@ class _Away(StoredSessions):
 
     async def save(self, records: Mapping[str, UserRecord]) -> dict[str, UserRecord]:
         self.tried.set()
+        self.saves += 1
         if self.away:
             raise StoreDown("the database is away")
         self.kept |= records
