@@ -17,7 +17,6 @@ Rules:
 """
 
 import logging
-from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -130,7 +129,8 @@ class StationSession:
         station_id: 1 to 64 of `A-Z a-z 0-9 . _ -`.
         clock: time.
         new_session_id: gives an id that nobody had before.
-        status: the devices as they are now; `station_id` and a missing `updated_at` and `summary` are filled in here.
+        status: the devices as they are now; `station_id` and a missing `updated_at` and `summary` are filled in here. Or the
+            whole message as bytes, which goes out as it is.
         handles: whether there is a handler for a command type.
         status_interval: seconds between two status messages; None: only when asked.
         keepalive: the MQTT keep-alive in seconds, for the birth.
@@ -147,13 +147,28 @@ class StationSession:
         ValueError: not a station id.
     """
 
+    __slots__ = (  # a simulation has ten thousand of these
+        *("_accepted", "_birth", "_born_at", "_clock", "_cmd", "_connected", "_handles", "_interval", "_live"),
+        *(
+            "_new_session_id",
+            "_next_status",
+            "_pending",
+            "_rebirth_at",
+            "_right_clock",
+            "_running",
+            "_sid",
+            "_signal_in",
+        ),
+        *("_status", "_status_topic", "malformed", "retained_commands", "session_id"),
+    )
+
     def __init__(
         self,
         station_id: str,
         clock: Clock,
         *,
         new_session_id: Callable[[], str],
-        status: Callable[[], Status] = Status,
+        status: Callable[[], Status | bytes] = Status,
         handles: Callable[[str], bool] = lambda _: False,
         status_interval: float | None = 5.0,
         keepalive: float | None = None,
@@ -170,9 +185,9 @@ class StationSession:
             session_id="-", boot=boot, caps=caps, keepalive=keepalive or None, status_interval=status_interval
         )
         self._connected = False
-        self._accepted: OrderedDict[str, float] = OrderedDict()
-        self._running: set[Invoke] = set()
-        self._pending: deque[Publish] = deque(maxlen=MAX_PENDING)
+        self._accepted: dict[str, float] = {}  # in the order they came
+        self._running: list[Invoke] = []
+        self._pending: list[Publish] = []
         self._next_status: float | None = None
         self._rebirth_at: float | None = None
         self._born_at = 0.0
@@ -214,7 +229,9 @@ class StationSession:
 
     def next_tick(self) -> float | None:
         """Monotonic seconds at which `tick` has something to do; None: never, as things are."""
-        return min((at for at in (self._next_status, self._rebirth_at) if at is not None), default=None)
+        if self._rebirth_at is None or self._next_status is None:
+            return self._next_status if self._rebirth_at is None else self._rebirth_at
+        return min(self._next_status, self._rebirth_at)
 
     def tick(self) -> list[Effect]:
         """Time passed."""
@@ -227,6 +244,22 @@ class StationSession:
                 self._next_status = now + self._interval
             effects += self.report()
         return effects
+
+    def report_every(self, seconds: float | None, *, within: float | None = None) -> None:
+        """Another status interval, from the next status on; the same one changes nothing.
+
+        Args:
+            seconds: the interval; None: only when asked.
+            within: seconds until the next status, at most; None: the interval.
+        """
+        if seconds == self._interval:
+            return
+        self._interval = seconds
+        if seconds is None:
+            self._next_status = None
+        elif self._connected:
+            soon = self._clock.monotonic() + (seconds if within is None else within)
+            self._next_status = soon if self._next_status is None else min(self._next_status, soon)
 
     # ---- what the hub says
 
@@ -261,8 +294,7 @@ class StationSession:
 
     def _commanded(self, command: Command, arrived: float | None) -> list[Effect]:
         now = self._clock.monotonic()
-        while self._accepted and next(iter(self._accepted.values())) <= now - REMEMBERED_SECONDS:
-            self._accepted.popitem(last=False)
+        self._forget(now)
         if command.id in self._accepted:
             return self._reply(command, "duplicate")
         deadline = self._deadline(command, now, now if arrived is None else arrived)
@@ -275,12 +307,17 @@ class StationSession:
         if len(self._running) >= MAX_RUNNING:
             return self._reply(command, "error", error="too many commands at a time")
         if command.id is not None:
+            if len(self._accepted) >= REMEMBERED:
+                del self._accepted[next(iter(self._accepted))]
             self._accepted[command.id] = now
-            if len(self._accepted) > REMEMBERED:
-                self._accepted.popitem(last=False)
         invoke = Invoke(command, deadline)
-        self._running.add(invoke)
+        self._running.append(invoke)
         return [*self._reply(command, "received"), invoke]
+
+    def _forget(self, now: float) -> None:
+        """What was accepted so long ago may come again."""
+        while self._accepted and self._accepted[oldest := next(iter(self._accepted))] <= now - REMEMBERED_SECONDS:
+            del self._accepted[oldest]
 
     def _deadline(self, command: Command, now: float, arrived: float) -> float | None:
         ends = []
@@ -307,7 +344,7 @@ class StationSession:
     def _end(self, invoke: Invoke, stage: str, **fields: Any) -> list[Effect]:
         if invoke not in self._running:
             return []
-        self._running.discard(invoke)
+        self._running.remove(invoke)
         return self._reply(invoke.command, stage, **fields)
 
     def _reply(self, command: Command, stage: str, **fields: Any) -> list[Effect]:
@@ -324,7 +361,7 @@ class StationSession:
             message = self._message(topics.STATION_REPLY, reply)
         if self._connected:
             return [message]
-        self._pending.append(message)
+        self._pending = [*self._pending, message][-MAX_PENDING:]
         return []
 
     # ---- what the station says
@@ -334,9 +371,13 @@ class StationSession:
         if not self._connected:
             return []
         status = self._status()
+        if isinstance(status, bytes):
+            return self._report(status)
         updated = self._clock.wall_ms() if status.updated_at is None else status.updated_at
         fields = {"station_id": self._sid, "updated_at": updated, "summary": status.summarized()}
-        payload = encode(status.model_copy(update=fields))
+        return self._report(encode(status.model_copy(update=fields)))
+
+    def _report(self, payload: bytes) -> list[Effect]:
         if len(payload) > MAX_MESSAGE:
             log.warning("%s: the status is larger than %d bytes: not sent", self._sid, MAX_MESSAGE)
             return []

@@ -24,6 +24,11 @@ class PacketStream:
         self.version, self.max_size = version, max_size
         self._rest = bytearray()
 
+    @property
+    def waits(self) -> bool:
+        """Whether a packet has begun, and its rest has not come."""
+        return bool(self._rest)
+
     def feed(self, data: bytes) -> list[Packet]:
         """Takes the next bytes and returns the packets they complete; what is left waits for more.
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from devices.messages import Device, Status
-from devices.models import Camera, Drift, Gate, Sensor, fleet_devices
+from devices.models import Camera, Drift, Gate, Sensor, day_curve, fleet_devices
 
 
 def history(seed: int, ticks: int = 500) -> list[list[dict[str, object]]]:
@@ -80,3 +80,48 @@ def test_a_gate_opens_and_closes() -> None:
     assert gate.device()["metrics"]["open"] == 1
     gate.tick(5.0)
     assert gate.device()["metrics"]["open"] == 0
+
+
+def test_the_day_curve() -> None:
+    """Warmest in the afternoon, coldest twelve hours earlier, without a jump at midnight."""
+    hours = [hour / 10 for hour in range(240)]
+    assert max(hours, key=day_curve) == 15.0
+    assert min(hours, key=day_curve) == 3.0
+    assert day_curve(15.0) == pytest.approx(1.0)
+    assert day_curve(0.0) == pytest.approx(day_curve(24.0))
+
+
+def test_metrics_follow_the_hour() -> None:
+    """On average a camera is warmer and busier in the afternoon than at night; without an hour it is as on the whole."""
+    means = {}
+    for hour in (3.0, None, 15.0):
+        cameras = [Camera("c", "Camera", random.Random(seed)) for seed in range(300)]
+        for camera in cameras:
+            camera.tick(3_600.0, hour)
+        means[hour] = [sum(camera.metrics[metric] for camera in cameras) / 300 for metric in ("temp", "load")]
+    for metric in (0, 1):
+        assert means[3.0][metric] < means[None][metric] - 3 < means[15.0][metric] - 6
+
+
+def test_one_long_step_is_like_many_short_ones() -> None:
+    """In distribution: means and spreads agree."""
+    drift = Drift(50, 8, 0, 100, 90, 95)
+
+    def after(steps: int) -> tuple[float, float]:
+        rng, values = random.Random(3), []
+        for _ in range(2_000):
+            value = 80.0
+            for _ in range(steps):
+                value = drift.step(value, 60.0 / steps, rng)
+            values.append(value)
+        mean = sum(values) / len(values)
+        return mean, (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
+
+    assert after(1) == pytest.approx(after(12), abs=0.7)
+
+
+def test_a_mix_of_devices() -> None:
+    """As many of each as asked for, ids unique."""
+    devices = fleet_devices(random.Random(1), "st-1", cameras=3, gates=2, sensors=0)
+    assert [type(device) for device in devices] == [Camera] * 3 + [Gate] * 2
+    assert len({device.device_id for device in devices}) == 5

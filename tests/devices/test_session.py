@@ -1,6 +1,7 @@
 """A station's behaviour, with an injected clock and no broker."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.messages import Device, Signal, Status, StreamResponse
+from devices.messages import MAX_MESSAGE, Device, Signal, Status, StreamResponse
 from devices.session import (
     MAX_PENDING,
     MAX_RUNNING,
@@ -176,6 +177,45 @@ def test_without_an_interval_it_reports_only_when_asked() -> None:
     bench = Bench(connect=False, status_interval=None)
     assert "statusInterval" not in published(bench.connect(), "online")[0]
     assert bench.session.next_tick() is None
+
+
+def test_a_status_of_bytes_goes_out_as_it_is() -> None:
+    """For who sends very many: nothing is checked or added but the size."""
+    bench = Bench()
+    for payload, sent in ((b"anything", True), (b"x" * (MAX_MESSAGE + 1), False)):
+        bench.session._status = partial(bytes, payload)
+        said = [Publish("stations/st-1/status", payload, qos=0)] if sent else []
+        assert bench.session.report() == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "within", "at"),
+    [(1.0, None, 1.0), (10.0, None, 5.0), (10.0, 2.0, 2.0), (5.0, 0.0, 5.0), (1.0, 0.25, 0.25)],
+)
+def test_another_interval(seconds: float, within: float | None, at: float) -> None:
+    """The next status comes no later than it would have; then each interval. The same interval changes nothing."""
+    bench = Bench()
+    began = bench.clock.now
+    bench.session.report_every(seconds, within=within)
+    assert bench.session.next_tick() == began + at
+    bench.clock.now = began + at
+    bench.session.tick()
+    assert bench.session.next_tick() == began + at + seconds
+
+
+def test_an_interval_comes_and_goes() -> None:
+    """None: only when asked; while it is not connected, it holds from the next connection on."""
+    bench = Bench()
+    bench.session.report_every(None)
+    assert bench.session.next_tick() is None
+    bench.session.report_every(7.0)
+    assert bench.session.next_tick() == bench.clock.now + 7.0
+    bench.session.disconnected()
+    bench.session.report_every(3.0)
+    assert bench.session.next_tick() is None
+    bench.session.next_session()
+    bench.session.connected()
+    assert bench.session.next_tick() == bench.clock.now + 3.0
 
 
 def test_the_status_function_may_set_its_own_time_and_summary() -> None:
