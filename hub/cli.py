@@ -14,6 +14,7 @@ import typer
 import uvloop
 from pydantic import BaseModel, SecretStr
 
+from devices.client import Address
 from devices.operator import OperatorError
 from devices.topics import is_station_id
 from hub import fleet_table
@@ -26,8 +27,12 @@ from hub.link import LinkError
 from hub.log import configure
 from hub.serve import Hub, serve
 from hub.store.database import StoreError
-from simulator.run import SimulationError, keep_running, simulate
-from simulator.scenario import Credentials, Scenario, explain
+from simulator.options import Options
+from simulator.plan import Credentials, Target
+from simulator.reports import compare as comparing
+from simulator.run import Run, keep_running, simulate
+from simulator.scenario import SimulationError, shipped
+from simulator.scenario import load as load_scenario
 
 __all__ = ["app", "main"]
 
@@ -168,13 +173,14 @@ def _start_demo_fleet(hub: Hub, stations: int) -> list[asyncio.Task[Any]]:
     typer.echo(f"MQTT/WS:  {ready['mqttWs'] or '(of the external broker)'}")
     typer.echo("Login:    the address above signs in as operator 'demo' for a day. Stop with Ctrl-C.")
     mqtt = str(ready["mqtt"] or hub.settings.broker)
-    plan = Scenario(stations=stations, browsers=0, rate=0.2, mqtt=mqtt, http=hub.http_url, prefix="demo")
-    return [asyncio.create_task(_run_demo_fleet(plan, _credentials(hub.tokens)), name="demo fleet")]
+    target = Target(Address.parse(mqtt), hub.http_url)
+    return [asyncio.create_task(_run_demo_fleet(stations, target, _credentials(hub.tokens)), name="demo fleet")]
 
 
-async def _run_demo_fleet(plan: Scenario, credentials: Credentials) -> None:
+async def _run_demo_fleet(stations: int, target: Target, credentials: Credentials) -> None:
     try:
-        await keep_running(plan, credentials)
+        scenario = load_scenario(None, {"stations": stations, "browsers": 0, "duration": 0})
+        await keep_running(scenario, target, "demo", credentials)
     except SimulationError as error:
         typer.echo(f"hub: the demo's stations do not run: {error}", err=True)
 
@@ -182,8 +188,8 @@ async def _run_demo_fleet(plan: Scenario, credentials: Credentials) -> None:
 def _credentials(tokens: Tokens) -> Credentials:
     """What a simulated fleet logs in with."""
     return Credentials(
-        station=lambda station_id: tokens.mint_station(station_id, lifetime=DAY),
-        browser=lambda user_id: tokens.mint_user(user_id, role="operator", lifetime=DAY),
+        station=lambda station_id, seconds: tokens.mint_station(station_id, lifetime=seconds),
+        browser=lambda user_id, seconds: tokens.mint_user(user_id, role="operator", lifetime=seconds),
     )
 
 
@@ -259,27 +265,56 @@ def stations_command(
 
 
 @app.command("simulate")
-@options(Scenario, "prefix")
+@options(Options)
 def simulate_command(
+    scenario: Annotated[
+        str | None,
+        typer.Argument(help="A scenario that --list shows, or a TOML file; or `compare`, and two JSON reports."),
+    ] = None,
+    files: Annotated[list[Path] | None, typer.Argument(help="With compare: the reports.", show_default=False)] = None,
+    fail_if: Annotated[
+        list[str] | None, typer.Option(help="Fail when this is so, such as 'ack.p99 > 50ms'. May be given often.")
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Show the scenarios that are shipped.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="The hub's data directory. [default: hub-data]")] = None,
     jwt_secret: Annotated[str | None, typer.Option(help="The hub's secret, if it was given one.")] = None,
     config: ConfigFile = None,
     **flags: Any,
 ) -> None:
-    """Load a hub with simulated stations and browsers, and report what it did."""
-    given = {name: value for name, value in flags.items() if value is not None}
+    """Load a hub with simulated stations and browsers, and judge what it did.
+
+    Exit codes: 0 all checks passed, 1 one failed, 2 it could not run.
+    """
+    if listed:
+        for name, description in shipped():
+            typer.echo(f"{name:<14} {description}")
+        return
     try:
-        plan = Scenario.model_validate(given)
-    except ValueError as error:
-        fail(explain(error))
-    credentials = plan.given_tokens()
+        if scenario == "compare":
+            comparing.show(files or [])
+            return
+        if files:
+            fail(f"one scenario at a time: what is {files[0]}?")
+        ready = Run.prepare(scenario, Options.parse(flags), fail_if or [])
+    except SimulationError as error:
+        fail(str(error))
+    credentials = ready.options.given_tokens()
+    if credentials is None and ready.options.broker is not None:
+        credentials = Credentials(lambda *_: "", lambda *_: "")  # a broker alone knows nothing of this hub's tokens
     if credentials is None:
         try:
             credentials = _credentials(_own_tokens(_settings({"data_dir": data_dir, "jwt_secret": jwt_secret}, config)))
         except ConfigError as error:
             fail(f"{error}; or give --station-token and --browser-token")
     configure("warning")
-    run(simulate(plan, credentials))
+    try:
+        code = simulate(ready, credentials)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except SimulationError as error:
+        fail(str(error))
+    if code:
+        raise typer.Exit(code)
 
 
 def _own_tokens(settings: Settings) -> Tokens:

@@ -1,94 +1,150 @@
-"""Runs a simulation: connects all, measures for a while, reports, and says goodbye."""
+"""A run from its options to its exit code: checks what can be checked before, runs the crew, judges, and reports."""
 
 import asyncio
-import logging
-import resource
+import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, Final
 
-import orjson
-from rich import print
-from rich.live import Live
+from rich.console import Console
 
-from simulator.browsers import Browser
-from simulator.fleet import SimulatedStation
-from simulator.report import figures, table
-from simulator.scenario import Credentials, Scenario, SimulationError
-from simulator.stats import Stats
+from simulator import limits
+from simulator.crew import Crew, Forked, Inline, OnSnapshot
+from simulator.measuring.measures import Snapshot, Totals
+from simulator.measuring.recent import Recent
+from simulator.measuring.rules import Rule, Verdict, judge, parse_rule, rules_of
+from simulator.options import Options
+from simulator.plan import Credentials, Plan, Target
+from simulator.preflight import preflight
+from simulator.reports.document import Ran, document, encode
+from simulator.reports.endtable import table
+from simulator.reports.files import writable, write
+from simulator.reports.html import html
+from simulator.reports.junit import junit
+from simulator.reports.live import Live
+from simulator.reports.prometheus import serving
+from simulator.scenario import Scenario, load
+from simulator.scenario.timeline import Timeline
 
-__all__ = ["SimulationError", "keep_running", "simulate"]
+__all__ = ["Run", "conduct", "keep_running", "simulate"]
 
-Guest = SimulatedStation | Browser
+START_SECONDS: Final = 0.2
+"""From telling the workers when to begin until they do."""
+OF_HUBS: Final = ("ack", "answer", "stream", "invite", "signal", "call", "presence", "commands", "actions")
+"""How the names of facts begin that a broker alone cannot show."""
+OF_BROWSERS: Final = (*OF_HUBS, "login", "status.delay", "status.age", "status.received")
+"""And a hub without browsers."""
 
 
-async def simulate(plan: Scenario, credentials: Credentials) -> int:
-    """Runs `plan` to its end, or until it is cancelled (Ctrl-C), and prints the report.
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that may start: its scenario is valid, the machine allows it, and its reports can be written."""
 
-    Gives the exit code: 0, or 1 when there were errors. Raises SimulationError when it could not run: nobody listens,
-    credentials are refused, or the report cannot be written.
+    options: Options
+    plan: Plan
+    rules: tuple[Rule, ...]
+
+    @classmethod
+    def prepare(cls, name: str | None, options: Options, fail_if: Iterable[str] = ()) -> "Run":
+        """Reads the scenario and checks all that needs no network.
+
+        Args:
+            name: of a shipped scenario, or a file; None: the default one.
+            fail_if: rules beside the scenario's own.
+
+        Raises:
+            SimulationError: it cannot run; says why, and what to do.
+        """
+        scenario = load(name, options.overrides())
+        target = options.target()
+        rules = rules_of([*_measurable(scenario, target), *fail_if])
+        for path, flag in (
+            (options.json_file, "--json"),
+            (options.html_file, "--report"),
+            (options.junit_file, "--junit"),
+        ):
+            writable(path, flag)
+        limits.allow(scenario.stations.count, scenario.browsers.count, options.workers)
+        return cls(options, _plan(scenario, target, options.prefix, options.workers), tuple(rules))
+
+
+def simulate(run: Run, credentials: Credentials) -> int:
+    """Runs it to its end, or until Ctrl-C, and prints the report. Needs a process without an event loop or a thread.
+
+    Gives the exit code: 0, or 1 when a check failed. Raises SimulationError when it could not run, KeyboardInterrupt at the
+    second Ctrl-C.
     """
-    _write(plan, b"")  # fails now rather than when all is measured
-    async with _connected(plan, credentials) as now:
-        until = time.monotonic() + (plan.duration or float("inf"))
-        with Live(table(now()), auto_refresh=False, transient=True) as live, suppress(asyncio.CancelledError):
-            while (left := until - time.monotonic()) > 0:
-                await asyncio.sleep(min(0.5, left))
-                live.update(table(now()), refresh=True)
-        print(table(report := now()))
-    _write(plan, orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    return 1 if report["errors"] else 0
+    with Forked(run.plan, credentials) as crew, asyncio.Runner() as runner:
+        return runner.run(conduct(run, credentials, crew))
 
 
-async def keep_running(plan: Scenario, credentials: Credentials) -> None:
-    """Keeps `plan` running until it is cancelled; stations connect again. Raises SimulationError."""
-    async with _connected(plan, credentials):
-        await asyncio.Event().wait()
+async def conduct(run: Run, credentials: Credentials, crew: Crew) -> int:
+    """As `simulate`, on this event loop and with that crew."""
+    plan = run.plan
+    await preflight(plan, credentials)
+    timeline, totals, recent = Timeline(plan.scenario), Totals(plan.workers), Recent(plan.workers)
+    console, options, started_at = Console(stderr=True), run.options, time.time()
+    async with AsyncExitStack() as seen:
+        if options.prometheus is not None:
+            port = await seen.enter_async_context(serving(options.prometheus, totals, recent))
+            console.print(f"Prometheus: http://127.0.0.1:{port}/metrics", highlight=False)
+        live = seen.enter_context(
+            Live(console, timeline, totals, recent, workers=plan.workers, quiet=bool(options.quiet))
+        )
+        begin = time.monotonic() + START_SECONDS
+
+        def heard(worker: int, snapshot: Snapshot) -> None:
+            totals.add(worker, snapshot)
+            recent.add(snapshot)
+            live.update(time.monotonic() - begin)
+
+        interrupted = await _until_done(crew, begin, heard)
+    ran = Ran(int(started_at * 1000), min(time.monotonic() - begin, timeline.ends), interrupted, plan.workers)
+    verdict = judge(totals.facts(), run.rules, totals.evidence)
+    report = document(ran, plan.scenario, plan.target, totals, verdict, timeline.stages(), timeline.strikes())
+    Console().print(table(report))
+    _write(run.options, report, verdict)
+    return 0 if verdict.passed else 1
 
 
-@asynccontextmanager
-async def _connected(plan: Scenario, credentials: Credentials) -> AsyncIterator[Callable[[], dict[str, Any]]]:
-    """All of `plan`, connected; gives the figures as they are when asked."""
-    logging.getLogger("devices.station").setLevel(logging.ERROR)  # lost connections are counted
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < (files := plan.stations + plan.browsers + 256) <= hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))  # each connection is one
-    stats, started = Stats(), list[Guest]()
-    stations = [SimulatedStation(plan, at + 1, credentials.station, stats) for at in range(plan.stations)]
-    browsers = [Browser(plan, at + 1, credentials.browser, stats) for at in range(plan.browsers)]
+async def keep_running(scenario: Scenario, target: Target, prefix: str, credentials: Credentials) -> None:
+    """Keeps a scenario running in this process until it is cancelled, and judges nothing."""
+    crew = Inline(_plan(scenario, target, prefix, 1), credentials)
+    await _until_done(crew, time.monotonic(), lambda _worker, _snapshot: None)
+
+
+async def _until_done(crew: Crew, begin: float, heard: OnSnapshot) -> bool:
+    """Runs the crew; the first cancellation (Ctrl-C) tells it to end in order. Gives whether that came."""
+    work = asyncio.create_task(crew.run(begin, heard), name="crew")
     try:
-        await _ramp(stations, started)
-        if stations and not any(one.connected for one in stations):
-            raise SimulationError(f"no MQTT broker answers at {plan.mqtt}: is the hub running?")
-        await _ramp(browsers, started)
-        stats.start()
-        yield lambda: figures(stats, [one.connected for one in stations], [one.connected for one in browsers])
-    finally:
-        await asyncio.gather(*(one.close() for one in started))
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        crew.stop()
+        if (task := asyncio.current_task()) is not None:
+            task.uncancel()
+        await work
+        return True
+    return False
 
 
-async def _ramp(guests: Sequence[Guest], started: list[Guest]) -> None:
-    """Starts all over a second, so that their statuses do not come in step, and 50 at a time at most."""
-    slots = asyncio.Semaphore(50)
-
-    async def start(guest: Guest, delay: float) -> None:
-        await asyncio.sleep(delay)
-        async with slots:
-            await guest.start()
-            started.append(guest)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for at, guest in enumerate(guests):
-                group.create_task(start(guest, at / len(guests)))
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+def _measurable(scenario: Scenario, target: Target) -> list[str]:
+    """The scenario's own rules, but for those on what nobody is there to measure."""
+    hidden = OF_BROWSERS if not scenario.browsers.count else OF_HUBS if target.http is None else ()
+    return [text for text in scenario.fail_if if not parse_rule(text).fact.startswith(hidden)]
 
 
-def _write(plan: Scenario, content: bytes) -> None:
-    try:
-        if plan.json_file is not None:
-            plan.json_file.write_bytes(content)
-    except OSError as error:
-        raise SimulationError(f"--json: {plan.json_file} cannot be written: {error.strerror}") from None
+def _plan(scenario: Scenario, target: Target, prefix: str, workers: int) -> Plan:
+    return Plan(scenario, target, prefix, secrets.token_hex(4), workers)
+
+
+def _write(options: Options, report: dict[str, Any], verdict: Verdict) -> None:
+    if options.json_file is not None:
+        write(options.json_file, "--json", encode(report))
+    if options.html_file is not None:
+        write(options.html_file, "--report", html(report).encode())
+    if options.junit_file is not None:
+        facts, name = report["facts"], report["scenario"]["name"]
+        content = junit(verdict, name, facts, seconds=report["seconds"], started=report["startedAt"] / 1000)
+        write(options.junit_file, "--junit", content)

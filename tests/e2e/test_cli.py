@@ -123,6 +123,13 @@ async def test_a_taken_port(shell: Shell) -> None:
         (("stations",), "no secret"),
         (("simulate", "--stations", "1"), "--station-token"),
         (("simulate", "--stations", "-1"), "--stations"),
+        (("simulate", "stedy"), 'did you mean "steady"'),
+        (("simulate", "steady", "storm"), "one scenario at a time"),
+        (("simulate", "--fail-if", "ack.p99 > fast"), "ack.p99 > fast"),
+        (("simulate", "--json", "/nowhere/out.json"), "--json: "),
+        (("simulate", "--interval", "soon"), "--interval"),
+        (("simulate", "compare", "a.json"), "two JSON reports"),
+        (("simulate", "compare", "a.json", "b.json"), "a.json"),
         (("simulate", "--jwt-secret", SECRET, "--mqtt", "mqtt://127.0.0.1:1", "--duration", "1"), "127.0.0.1:1"),
         (("stations", "--jwt-secret", SECRET, "--http", "http://127.0.0.1:1"), "127.0.0.1:1"),
     ],
@@ -221,13 +228,46 @@ async def test_demo(shell: Shell) -> None:
 
 
 async def test_simulate(shell: Shell) -> None:
-    """A small fleet against a hub: a table, a file with fixed keys, exit code 0."""
+    """A small fleet of two processes against a hub: a table, a report, exit code 0; then a threshold that is missed, 1."""
     _, ready = await shell.serve()
-    code, out, err = await shell.run(
-        *("simulate", "--stations", "20", "--browsers", "2", "--duration", "3", "--rate", "2"),
-        *("--mqtt", ready["mqtt"], "--http", ready["http"], "--json", "report.json"),
-    )
+    hub = ("--mqtt", ready["mqtt"], "--http", ready["http"])
+    few = ("--stations", "20", "--browsers", "4", "--duration", "2", "--interval", "1", "--workers", "2")
+    code, out, err = await shell.run("simulate", *few, *hub, "--json", "report.json", "--report", "report.html")
     assert (code, err) == (0, "")
     report = json.loads((shell.directory / "report.json").read_text())
-    assert "20" in out
-    assert report
+    assert report["facts"]["stations.connected"] == 20
+    assert report["machine"]["workers"] == 2
+    assert "PASSED" in out
+    assert (shell.directory / "report.html").stat().st_size > 10_000
+    code, out, err = await shell.run("simulate", *few, *hub, "--json", "after.json", "--fail-if", "connect.count > 19")
+    assert (code, err) == (1, "")
+    assert "connect.count" in out
+    code, out, err = await shell.run("simulate", "compare", "report.json", "after.json")
+    assert (code, err) == (0, "")
+    assert "FAILED" in out.upper()
+
+
+async def test_simulate_ends_gracefully(shell: Shell) -> None:
+    """Ctrl-C, which all processes of a terminal get: what ran is judged and reported."""
+    _, ready = await shell.serve()
+    flags = ("--stations", "5", "--browsers", "1", "--duration", "0", "--prometheus", "0", "--json", "report.json")
+    process = await shell.start("simulate", *flags, "--mqtt", ready["mqtt"], "--http", ready["http"])
+    assert process.process.stderr is not None
+    told = (await process.process.stderr.readline()).decode()
+    figures = re.fullmatch(r"Prometheus: (http://127\.0\.0\.1:\d+/metrics)\n", told)
+    assert figures, told
+    async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(GUARD):
+        while "stationhub_simulate_stations_connected 5.0" not in (await http.get(figures[1])).text:  # noqa: ASYNC110  # a scrape
+            await asyncio.sleep(0.2)
+    code, out, err = await process.interrupt(signal.SIGINT)
+    assert (code, "Traceback" in err) == (0, False)
+    assert "interrupted" in out
+    assert json.loads((shell.directory / "report.json").read_text())["interrupted"] is True
+
+
+async def test_simulate_lists_its_scenarios(shell: Shell) -> None:
+    """Name and description, one a line."""
+    code, out, err = await shell.run("simulate", "--list")
+    assert (code, err) == (0, "")
+    names = [line.split()[0] for line in out.splitlines()]
+    assert names == ["smoke", "steady", "morning-rush", "storm", "flaky-network", "soak", "browsers"]

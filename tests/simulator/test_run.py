@@ -1,200 +1,182 @@
-"""Whole simulations: against a hub, against a broker alone, and against nobody."""
+"""Whole runs: against a hub, against a broker alone, and against nobody; what they write and what they refuse."""
 
 import asyncio
 import json
-import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
-from typer.testing import CliRunner
 
-from devices import topics
-from devices.clock import SystemClock
-from devices.messages import Command, Offline, RoomAction, Signal, Status, StreamResponse, decode, encode
-from hub.cli import app
-from hub.config import load
-from hub.remote import RemoteLink
+from devices.client import Address
+from devices.operator import Operator
+from hub.config import load as load_settings
 from hub.serve import Hub
-from simulator import Credentials, Scenario, SimulationError, keep_running, simulate
-from simulator.fleet import SimulatedStation
-from simulator.stats import Stats
-from tests.mosquitto import Mosquitto, free_port, mosquitto
+from simulator.crew import Inline
+from simulator.options import Options
+from simulator.plan import Credentials, Target
+from simulator.run import Run, conduct, keep_running
+from simulator.scenario import SimulationError, load
+from tests.mosquitto import free_port, mosquitto
 
-GUARD = 15.0
+GUARD = 40.0
 SECRET = "a secret of the tests, long enough"
-ANYBODY = Credentials(station=lambda _: "", browser=lambda _: "")
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """A simulation silences the stations' log, and the command line sets up all of it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.getLogger("devices.station").setLevel(logging.NOTSET)
+NOBODY = Credentials(lambda *_: "", lambda *_: "")
 
 
 @pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
-    """A broker without a hub."""
-    async with mosquitto(tmp_path) as running:
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    """A sound hub."""
+    ports = {"port": 0, "mqtt_port": 0, "mqtt_ws_port": 0}
+    async with Hub(load_settings({**ports, "data_dir": tmp_path / "hub", "jwt_secret": SECRET})) as running:
         yield running
 
 
-class Hearing:
-    """What a broker's clients say; subscribes before they come."""
-
-    def __init__(self, link: RemoteLink) -> None:
-        self.link = link
-        self._heard: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
-
-    def listen(self, topic: topics.Topic) -> None:
-        self.link.subscribe(topic.filter(), lambda name, payload, _: self._heard.put_nowait((name, payload)))
-
-    async def next(self, name: str) -> bytes:
-        """The next payload on that topic; others are skipped."""
-        async with asyncio.timeout(GUARD):
-            while True:
-                topic, payload = await self._heard.get()
-                if topic == name:
-                    return payload
-
-
-async def test_a_fleet_loads_a_hub_without_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Everyone connects, statuses come in batches, requests are answered, and the two reports agree."""
-    ports = {"port": 0, "mqtt_port": 0, "mqtt_ws_port": 0}
-    async with Hub(load({**ports, "data_dir": tmp_path, "jwt_secret": SECRET})) as hub:
-        plan = Scenario(
-            stations=20,
-            browsers=2,
-            duration=3.0,
-            mqtt=f"mqtt://127.0.0.1:{hub.mqtt_port}",
-            http=hub.http_url,
-            json_file=tmp_path / "report.json",
-        )
-        tokens = Credentials(hub.tokens.mint_station, lambda user: hub.tokens.mint_user(user, role="operator"))
-        code = await simulate(plan, tokens)
-    report = json.loads((tmp_path / "report.json").read_bytes())
-    assert report["errors"] == {}
-    assert code == 0
-    assert (report["stationsConnected"], report["browsersConnected"]) == (20, 2)
-    assert report["sent"] >= 40
-    assert report["received"] >= 40
-    for key in ("batchDelayMs", "ackMs", "answerMs"):
-        assert 0 < report[key]["p50"] <= report[key]["p99"]
-    assert "20 of 20" in capsys.readouterr().out
-
-
-async def test_a_simulated_station_behaves_like_a_real_one(broker: Mosquitto) -> None:
-    """It reports drifting devices, opens its gate, joins a room and leaves it when deserted, streams, says goodbye."""
-    plan = Scenario(stations=1, browsers=0, rate=20.0, mqtt=broker.url)
-    async with RemoteLink(broker.url) as link:
-        hearing = Hearing(link)
-        said = (topics.STATION_STATUS, topics.STATION_OFFLINE, topics.STATION_ROOM, topics.STATION_STREAM)
-        for topic in said:
-            hearing.listen(topic)
-        running = asyncio.create_task(keep_running(plan, ANYBODY))
-
-        def command(type_: str, **fields: str) -> None:
-            expires = SystemClock().wall_ms() + 5_000
-            order = {"type": type_, "id": f"id-{type_}", "expiresAt": expires, **fields}
-            link.publish(topics.STATION_CMD("sim-00001"), encode(Command.model_validate(order)))
-
-        async def status() -> Status:
-            return decode(Status, await hearing.next(topics.STATION_STATUS("sim-00001")))
-
-        first, second = await status(), await status()
-        assert len(first.devices) == 4
-        assert first.devices != second.devices
-        command("open-gate")
-        async with asyncio.timeout(GUARD):
-            while not any(device.metrics.get("open") for device in (await status()).devices):
-                pass
-        command("join-room", roomId="room-1")
-        entered = decode(RoomAction, await hearing.next(topics.STATION_ROOM("sim-00001")))
-        assert entered == RoomAction(action="join", room_id="room-1")
-        gone = Signal(event="peer-left", peer="p", room_id="room-1")
-        link.publish(topics.SIGNAL_IN("sim-00001"), encode(gone))
-        left = decode(RoomAction, await hearing.next(topics.STATION_ROOM("sim-00001")))
-        assert left == RoomAction(action="leave", room_id="room-1")
-        command("start-stream", requesterId="peer-1", cameraId="cam-1")
-        stream = decode(StreamResponse, await hearing.next(topics.STATION_STREAM("sim-00001")))
-        assert (stream.requester_id, stream.status, stream.camera_id) == ("peer-1", "ready", "cam-1")
-        running.cancel()
-        await asyncio.wait({running}, timeout=GUARD)
-        goodbye = decode(Offline, await hearing.next(topics.STATION_OFFLINE("sim-00001")))
-        assert goodbye.reason == "goodbye"
-
-
-async def test_the_same_seed_gives_the_same_devices() -> None:
-    """And another station of the same fleet has others."""
-
-    def metrics(number: int) -> list[dict[str, float]]:
-        station = SimulatedStation(Scenario(seed=7), number, ANYBODY.station, Stats())
-        return [dict(device.metrics) for device in station._devices]
-
-    assert metrics(1) == metrics(1)
-    assert metrics(1) != metrics(2)
-
-
-async def test_cancelling_ends_early_with_the_report(broker: Mosquitto, tmp_path: Path) -> None:
-    """Ctrl-C loses nothing of what was measured; no duration means until then."""
-    out = tmp_path / "report.json"
-    plan = Scenario(stations=3, browsers=0, duration=None, mqtt=broker.url, json_file=out)
-    async with RemoteLink(broker.url) as link:
-        hearing = Hearing(link)
-        hearing.listen(topics.STATION_STATUS)
-        task = asyncio.create_task(simulate(plan, ANYBODY))
-        for _ in range(3):  # the third one of the last to come: all are connected
-            await hearing.next(topics.STATION_STATUS("sim-00003"))
-        task.cancel()
-        assert await asyncio.wait_for(task, GUARD) == 0
-    assert json.loads(out.read_bytes())["stationsConnected"] == 3
-
-
-async def test_a_lost_fleet_is_an_error(broker: Mosquitto, tmp_path: Path) -> None:
-    """Stations that lose the broker make the run fail."""
-    out = tmp_path / "report.json"
-    task = asyncio.create_task(
-        simulate(Scenario(stations=2, browsers=0, duration=2.0, mqtt=broker.url, json_file=out), ANYBODY)
+def credentials(hub: Hub) -> Credentials:
+    return Credentials(
+        lambda station, seconds: hub.tokens.mint_station(station, lifetime=seconds),
+        lambda user, seconds: hub.tokens.mint_user(user, role="operator", lifetime=seconds),
     )
-    async with RemoteLink(broker.url) as link:
-        hearing = Hearing(link)
-        hearing.listen(topics.STATION_STATUS)
-        for _ in range(2):
-            await hearing.next(topics.STATION_STATUS("sim-00002"))
-    await broker.stop()
-    assert await asyncio.wait_for(task, GUARD) == 1
-    assert json.loads(out.read_bytes())["errors"]["station: not connected"] == 2
 
 
-async def test_a_report_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
-    """Not after all was measured."""
-    with pytest.raises(SimulationError, match="--json"):
-        await simulate(Scenario(json_file=tmp_path / "no" / "x.json"), ANYBODY)
+def small(hub: Hub, name: str | None = None, rules: tuple[str, ...] = (), **given: Any) -> Run:
+    """A run of a few stations and browsers."""
+    flags = {"stations": 10, "browsers": 2, "duration": "4", "interval": "1"} | given
+    target = {"mqtt": f"mqtt://127.0.0.1:{hub.mqtt_port}", "http": hub.http_url, "quiet": True}
+    return Run.prepare(name, Options.parse(target | flags), rules)
 
 
-@pytest.mark.parametrize(
-    ("options", "line"),
-    [
-        ([], "no secret"),
-        (["--jwt-secret", SECRET, "--stations", "3"], "no MQTT broker answers at mqtt://127.0.0.1:{port}"),
-        (["--jwt-secret", SECRET, "--stations", "0"], "http://127.0.0.1:{port}: no hub answers there"),
-        (["--jwt-secret", SECRET, "--rate", "0"], "--rate: "),
-    ],
-)
-def test_what_cannot_run_is_one_line_and_exit_code_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], line: str
-) -> None:
-    """No secret, nobody there, a wrong option."""
-    monkeypatch.chdir(tmp_path)
+async def conducted(run: Run, tokens: Credentials) -> int:
+    async with asyncio.timeout(GUARD):
+        return await conduct(run, tokens, Inline(run.plan, tokens))
+
+
+async def test_a_sound_hub_passes(hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Everybody connects and acts, every report says the same, and the exit code is 0."""
+    paths: dict[str, Any] = {name: tmp_path / f"out.{name}" for name in ("json", "report", "junit")}
+    assert await conducted(small(hub, socketio=0.5, **paths), credentials(hub)) == 0
+    report = json.loads(paths["json"].read_bytes())
+    facts = report["facts"]
+    assert report["verdict"]["passed"] is True
+    assert report["interrupted"] is False
+    assert facts["stations.connected"] == 10
+    assert facts["browsers.connected"] == 2
+    assert facts["status.sent"] >= 40
+    assert facts["status.received"] >= 40
+    assert facts["commands.executed"] == facts["commands.done"]
+    for name in ("ack", "connect", "login", "status.delay", "presence.online", "presence.offline.goodbye"):
+        assert 0 < facts[f"{name}.p50"] <= facts[f"{name}.p99"] <= facts[f"{name}.max"], name
+    assert "PASSED" in capsys.readouterr().out
+    assert paths["report"].read_text().startswith("<!doctype html>")
+    suite = ElementTree.fromstring(paths["junit"].read_bytes())
+    assert suite.find(".//failure") is None
+    assert suite.find(".//testcase") is not None
+
+
+async def test_a_missed_threshold_is_exit_code_1(hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Given beside the scenario's own; the sentence names rule and value."""
+    run = small(hub, rules=("ack.p50 > 1us",), browsers=1, duration="2", junit=tmp_path / "out.xml")
+    assert await conducted(run, credentials(hub)) == 1
+    out = capsys.readouterr().out
+    assert "FAILED" in out
+    assert "ack.p50" in out
+    failures = ElementTree.fromstring((tmp_path / "out.xml").read_bytes()).findall(".//failure")
+    assert len(failures) == 1
+
+
+async def test_legacy_stations_pass_too(hub: Hub) -> None:
+    """A hub keeps its word to old field software."""
+    assert await conducted(small(hub, legacy=1.0), credentials(hub)) == 0
+
+
+async def test_every_status_counts_at_a_broker_alone(tmp_path: Path) -> None:
+    """Subscribers in the browsers' place; nothing may be superseded."""
+    async with mosquitto(tmp_path) as server:
+        flags = {"broker": server.url, "stations": 10, "browsers": 3, "watch": "4", "duration": "3", "interval": "0.2"}
+        run = Run.prepare("steady", Options.parse(flags | {"json": tmp_path / "out.json", "quiet": True}))
+        scenario = load("steady", {"stations": 10, "browsers": 3, "watch": 4, "duration": 3, "interval": 0.2})
+        stages = [stage.model_copy(update={"duration": min(stage.duration, 3.0)}) for stage in scenario.stages]
+        object.__setattr__(run.plan, "scenario", scenario.model_copy(update={"stages": stages}))
+        assert await conducted(run, NOBODY) == 0
+    facts = json.loads((tmp_path / "out.json").read_bytes())["facts"]
+    assert facts["status.received"] > 100
+    assert facts["status.lost"] == facts["status.superseded"] == 0
+    assert facts["ack.count"] == 0
+
+
+async def test_ctrl_c_reports_what_ran(hub: Hub, tmp_path: Path) -> None:
+    """The first cancellation ends it in order: stations say goodbye, the report is written and says so."""
+    run = small(hub, duration="0", json=tmp_path / "out.json")
+    running = asyncio.create_task(conducted(run, credentials(hub)))
+    async with Operator(hub.http_url, token=hub.tokens.mint_user("seer", role="operator"), timeout=GUARD) as seer:
+        for _ in range(10):
+            await seer.next_push("station-connected")
+        await asyncio.sleep(1.0)  # so that there is something to report
+        running.cancel()
+        for _ in range(10):
+            await seer.next_push("station-disconnected")
+    assert await running == 0
+    report = json.loads((tmp_path / "out.json").read_bytes())
+    assert report["interrupted"] is True
+    assert report["facts"]["presence.offline.goodbye.count"] == 20
+
+
+async def test_ctrl_c_in_a_ramp_starts_nobody_more(hub: Hub, tmp_path: Path) -> None:
+    """What the scenario had in mind for later does not happen while all leave."""
+    run = small(hub, "soak", stations=200, browsers=1, duration="60", json=tmp_path / "out.json")
+    running = asyncio.create_task(conducted(run, credentials(hub)))
+    async with Operator(hub.http_url, token=hub.tokens.mint_user("seer", role="operator"), timeout=GUARD) as seer:
+        await seer.next_push("station-connected")
+        running.cancel()
+        await running
+    facts = json.loads((tmp_path / "out.json").read_bytes())["facts"]
+    assert 1 <= facts["stations.started"] < 50
+
+
+async def test_a_demo_fleet_runs_until_it_is_cancelled(hub: Hub) -> None:
+    """As `hub demo` has it: nothing is judged, and it leaves with a goodbye."""
+    scenario = load(None, {"stations": 3, "browsers": 0, "duration": 0})
+    target = Target(Address.parse(f"mqtt://127.0.0.1:{hub.mqtt_port}"), hub.http_url)
+    async with Operator(hub.http_url, token=hub.tokens.mint_user("seer", role="operator"), timeout=GUARD) as seer:
+        running = asyncio.create_task(keep_running(scenario, target, "demo", credentials(hub)))
+        came = {(await seer.next_push("station-connected"))[1]["stationId"] for _ in range(3)}
+        assert came == {"demo-00001", "demo-00002", "demo-00003"}
+        running.cancel()
+        for _ in range(3):
+            await seer.next_push("station-disconnected")
+        await running
+
+
+async def test_nobody_listens(hub: Hub) -> None:
+    """One sentence that names the address."""
     port = free_port()
-    nobody = ["--mqtt", f"mqtt://127.0.0.1:{port}", "--http", f"http://127.0.0.1:{port}"]
-    result = CliRunner().invoke(app, ["simulate", *nobody, *options])
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1
-    assert line.format(port=port) in result.stderr
+    with pytest.raises(SimulationError, match=f"no MQTT broker answers at 127.0.0.1:{port}"):
+        await conducted(small(hub, mqtt=f"mqtt://127.0.0.1:{port}"), credentials(hub))
+    with pytest.raises(SimulationError, match=f"http://127.0.0.1:{port}: no hub answers there"):
+        await conducted(small(hub, http=f"http://127.0.0.1:{port}"), credentials(hub))
+
+
+async def test_a_login_that_is_refused_is_said_at_once(hub: Hub) -> None:
+    """Of a station, and of a browser."""
+    good = credentials(hub)
+    with pytest.raises(SimulationError, match=r"station sim-00001: .*refused.*another --data-dir or --jwt-secret"):
+        await conducted(small(hub), Credentials(lambda *_: "nonsense", good.browser))
+    with pytest.raises(SimulationError, match="browser sim-op-00001: UNAUTHORIZED"):
+        await conducted(small(hub), Credentials(good.station, lambda *_: "nonsense"))
+
+
+def test_what_cannot_be_written_is_said_before_the_start(tmp_path: Path) -> None:
+    """By the name of the flag."""
+    for flag in ("json", "report", "junit"):
+        with pytest.raises(SimulationError, match=f"--{flag}: "):
+            Run.prepare(None, Options.parse({flag: tmp_path / "nowhere" / "out"}))
+
+
+def test_rules_on_browsers_are_left_out_where_there_are_none() -> None:
+    """The scenario's own; one from the command line stays."""
+    alone = Run.prepare("steady", Options.parse({"broker": "mqtt://127.0.0.1:1"}), ["login.p99 > 1s"])
+    texts = [rule.text for rule in alone.rules]
+    assert not any(text.startswith("ack.p99") for text in texts)
+    assert "login.p99 > 1s" in texts
+    assert any(text.startswith("ack.p99") for text in (rule.text for rule in Run.prepare("steady", Options()).rules))

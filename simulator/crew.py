@@ -1,0 +1,156 @@
+"""The workers of a run: processes of their own, or for a demo and for tests one within this process."""
+
+import asyncio
+import gc
+import multiprocessing
+import signal
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, Final, Protocol
+
+import uvloop
+
+from simulator.measuring.measures import Snapshot
+from simulator.plan import Credentials, Plan
+from simulator.scenario import SimulationError
+from simulator.worker import Worker
+
+__all__ = ["Crew", "Forked", "Inline", "OnSnapshot"]
+
+LEAVE_SECONDS: Final = 30.0
+"""How long workers may take to end in order, once told to stop."""
+
+COLLECT: Final = (50_000, 50, 1_000)
+"""When Python looks for cycles: there are few, and a look through ten thousand stations makes them late."""
+
+OnSnapshot = Callable[[int, Snapshot], None]
+
+
+class Crew(Protocol):
+    """All workers of a run."""
+
+    async def run(self, begin: float, on_snapshot: OnSnapshot) -> None:
+        """Runs all from `begin` (monotonic seconds) to their end. Raises SimulationError when one broke."""
+
+    def stop(self) -> None:
+        """Tells all to end in order, now."""
+
+
+class Inline:
+    """The one worker, in this process and event loop."""
+
+    def __init__(self, plan: Plan, credentials: Credentials) -> None:
+        self._plan, self._credentials, self._stop = plan, credentials, asyncio.Event()
+
+    async def run(self, begin: float, on_snapshot: OnSnapshot) -> None:
+        """As in Crew."""
+        worker = Worker(self._plan, 0, self._credentials, begin, lambda snapshot: on_snapshot(0, snapshot))
+        await worker.run(self._stop)
+
+    def stop(self) -> None:
+        """As in Crew."""
+        self._stop.set()
+
+
+class Forked:
+    """Each worker is a process: what this one displays and writes does not make them late.
+
+    Must be made before this process has an event loop or a thread; a context manager.
+    """
+
+    def __init__(self, plan: Plan, credentials: Credentials) -> None:
+        context = multiprocessing.get_context("fork")
+        self._workers = []
+        for number in range(plan.workers):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_main, args=(plan, number, credentials, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            self._workers.append((process, ours))
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the workers."""
+        return [process.pid or 0 for process, _ in self._workers]
+
+    def __enter__(self) -> "Forked":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process, pipe in self._workers:
+            pipe.close()  # the worker takes that as the end
+            process.join(1.0)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    async def run(self, begin: float, on_snapshot: OnSnapshot) -> None:
+        """As in Crew."""
+        async with asyncio.TaskGroup() as group:
+            for number, (_, pipe) in enumerate(self._workers):
+                group.create_task(self._follow(number, pipe, begin, on_snapshot))
+
+    def stop(self) -> None:
+        """As in Crew."""
+        for _, pipe in self._workers:
+            _tell(pipe, "stop")
+
+    async def _follow(self, number: int, pipe: Connection, begin: float, on_snapshot: OnSnapshot) -> None:
+        _tell(pipe, begin)
+        loop, heard = asyncio.get_running_loop(), asyncio.Queue[Any]()
+        loop.add_reader(pipe.fileno(), lambda: heard.put_nowait(_hear(pipe)))
+        try:
+            while (said := await heard.get()) is not None:
+                if isinstance(said, Snapshot):
+                    on_snapshot(number, said)
+                elif isinstance(said, SimulationError):
+                    raise said
+                else:
+                    return
+        finally:
+            loop.remove_reader(pipe.fileno())
+        raise SimulationError(f"worker {number + 1} ended without a word: was it killed, or out of memory?")
+
+
+def _tell(pipe: Connection, what: Any) -> None:
+    try:
+        pipe.send(what)
+    except OSError:
+        pass  # it is gone, which is seen where it is listened to
+
+
+def _hear(pipe: Connection) -> Any:
+    """The next message; None: the other side is gone."""
+    try:
+        return pipe.recv()
+    except (EOFError, OSError):
+        return None
+
+
+def _main(plan: Plan, number: int, credentials: Credentials, pipe: Connection) -> None:
+    """A worker's process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one decides
+    begin = _hear(pipe)
+    if not isinstance(begin, float):
+        return
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_work(plan, number, credentials, pipe, begin))
+    except SimulationError as error:
+        _tell(pipe, error)
+    else:
+        _tell(pipe, "done")
+
+
+async def _work(plan: Plan, number: int, credentials: Credentials, pipe: Connection, begin: float) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def told() -> None:
+        _hear(pipe)  # "stop", or the parent is gone: either way it ends
+        stop.set()
+        loop.remove_reader(pipe.fileno())
+
+    loop.add_reader(pipe.fileno(), told)
+    await Worker(plan, number, credentials, begin, lambda snapshot: _tell(pipe, snapshot)).run(stop)

@@ -1,0 +1,90 @@
+"""Workers as processes of their own: shares add up, and one that dies is told of."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from devices.client import Address
+from simulator.crew import Forked
+from simulator.measuring.measures import Snapshot, Totals
+from simulator.plan import Credentials, Plan, Target
+from simulator.scenario import SimulationError, load
+from tests.mosquitto import mosquitto
+
+GUARD = 30.0
+NOBODY = Credentials(lambda *_: "", lambda *_: "")
+
+
+def plan(url: str, duration: float, workers: int = 2) -> Plan:
+    scenario = load(None, {"stations": 9, "browsers": 2, "duration": duration, "interval": 0.5})
+    return Plan(scenario, Target(Address.parse(url), None), "sim", "run", workers)
+
+
+def run_forked(wanted: Plan, heard: list[tuple[int, Snapshot]], stop_at: int | None = None) -> None:
+    """In a thread, which has no event loop yet."""
+    with Forked(wanted, NOBODY) as crew:
+
+        async def work() -> None:
+            def on_snapshot(worker: int, snapshot: Snapshot) -> None:
+                heard.append((worker, snapshot))
+                if len(heard) == stop_at:
+                    crew.stop()
+
+            async with asyncio.timeout(GUARD):
+                await crew.run(time.monotonic() + 0.1, on_snapshot)
+
+        asyncio.run(work())
+
+
+async def test_two_workers_are_one_fleet(tmp_path: Path) -> None:
+    """Each has its share, and all add up: nobody is missing, nobody is there twice."""
+    heard: list[tuple[int, Snapshot]] = []
+    async with mosquitto(tmp_path) as server:
+        await asyncio.to_thread(run_forked, plan(server.url, 2.0), heard)
+    totals = Totals(2)
+    for worker, snapshot in heard:
+        totals.add(worker, snapshot)
+    facts = totals.facts()
+    assert {worker for worker, _ in heard} == {0, 1}
+    assert facts["stations.started"] == 9
+    assert facts["connect.count"] == 9
+    assert facts["stations.connected"] == 9
+    assert facts["browsers.started"] == 2
+    assert facts["status.received"]
+    assert facts["status.lost"] == 0
+    assert not totals.errors
+
+
+async def test_told_to_stop_they_end_in_order(tmp_path: Path) -> None:
+    """A run without an end, and its last snapshot comes."""
+    heard: list[tuple[int, Snapshot]] = []
+    async with mosquitto(tmp_path) as server:
+        await asyncio.to_thread(run_forked, plan(server.url, 0.0), heard, 4)
+    assert sum(snapshot.counts.get("stations.started", 0) for _, snapshot in heard) == 9
+    assert not any(snapshot.errors for _, snapshot in heard)
+
+
+async def test_a_worker_that_is_killed(tmp_path: Path) -> None:
+    """One line, and the other one ends."""
+    heard: asyncio.Queue[int] = asyncio.Queue()
+    async with mosquitto(tmp_path) as server:
+        crew = await asyncio.to_thread(Forked, plan(server.url, 0.0), NOBODY)
+        with crew:
+            pids = crew.pids
+            work = asyncio.create_task(crew.run(time.monotonic(), lambda worker, _: heard.put_nowait(worker)))
+            async with asyncio.timeout(GUARD):
+                while await heard.get() != 1:
+                    pass
+                os.kill(pids[1], signal.SIGKILL)
+                with pytest.raises(ExceptionGroup) as failed:
+                    await work
+            (error,) = failed.value.exceptions
+            assert isinstance(error, SimulationError)
+            assert str(error).startswith("worker 2 ended without a word")
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
