@@ -4,6 +4,7 @@ import asyncio
 import gc
 import multiprocessing
 import signal
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Final, Protocol
@@ -17,8 +18,8 @@ from simulator.worker import Worker
 
 __all__ = ["Crew", "Forked", "Inline", "OnSnapshot"]
 
-LEAVE_SECONDS: Final = 30.0
-"""How long workers may take to end in order, once told to stop."""
+END_SECONDS: Final = 1.0
+"""How long workers may take to end in order when nobody listens to them any more."""
 
 COLLECT: Final = (50_000, 50, 1_000)
 """When Python looks for cycles: there are few, and a look through ten thousand stations makes them late."""
@@ -63,7 +64,8 @@ class Forked:
         self._workers = []
         for number in range(plan.workers):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_main, args=(plan, number, credentials, theirs), daemon=True)
+            inherited = [*(pipe for _, pipe in self._workers), ours]
+            process = context.Process(target=_main, args=(plan, number, credentials, theirs, inherited), daemon=True)
             process.start()
             theirs.close()
             self._workers.append((process, ours))
@@ -77,18 +79,23 @@ class Forked:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process, pipe in self._workers:
+        for _, pipe in self._workers:
             pipe.close()  # the worker takes that as the end
-            process.join(1.0)
+        patience = time.monotonic() + END_SECONDS
+        for process, _ in self._workers:
+            process.join(max(0.0, patience - time.monotonic()))
             if process.is_alive():
                 process.kill()
                 process.join()
 
     async def run(self, begin: float, on_snapshot: OnSnapshot) -> None:
         """As in Crew."""
-        async with asyncio.TaskGroup() as group:
-            for number, (_, pipe) in enumerate(self._workers):
-                group.create_task(self._follow(number, pipe, begin, on_snapshot))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number, (_, pipe) in enumerate(self._workers):
+                    group.create_task(self._follow(number, pipe, begin, on_snapshot))
+        except ExceptionGroup as broken:
+            raise broken.exceptions[0] from None
 
     def stop(self) -> None:
         """As in Crew."""
@@ -127,8 +134,10 @@ def _hear(pipe: Connection) -> Any:
         return None
 
 
-def _main(plan: Plan, number: int, credentials: Credentials, pipe: Connection) -> None:
+def _main(plan: Plan, number: int, credentials: Credentials, pipe: Connection, inherited: list[Connection]) -> None:
     """A worker's process."""
+    for parents in inherited:
+        parents.close()  # else a worker would never hear that the parent is gone: it would hold that end itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one decides
     begin = _hear(pipe)
     if not isinstance(begin, float):

@@ -14,8 +14,11 @@ OWN_FILES: Final = 128
 PORT_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
-def allow(stations: int, browsers: int, workers: int) -> None:
+def allow(stations: int, browsers: int, workers: int, *, one_address: bool = False) -> None:
     """Raises this process's limit of open files as far as it may, for the workers to come.
+
+    Args:
+        one_address: stations and browsers connect to the same one: a broker alone.
 
     Raises:
         SimulationError: the machine does not allow that many, with the command that raises the limit.
@@ -28,7 +31,7 @@ def allow(stations: int, browsers: int, workers: int) -> None:
         low, high = PORT_RANGE.read_text().split()
     except OSError:
         return  # not Linux: connecting will tell
-    check_ports(stations, browsers, int(low), int(high))
+    check_ports(stations + browsers if one_address else max(stations, browsers), int(low), int(high))
 
 
 def check_files(stations: int, browsers: int, workers: int, most: float) -> int:
@@ -38,20 +41,20 @@ def check_files(stations: int, browsers: int, workers: int, most: float) -> int:
         raise SimulationError(
             f"{stations:,} stations and {browsers:,} browsers need {needed:,} open files in a process, and {most:,.0f} "
             f"are allowed: raise it with `prlimit --pid $$ --nofile={needed}:{needed}` as root, or spread them with "
-            f"--workers {math.ceil((stations + browsers) / max(most - OWN_FILES, 1))}"
+            f"--workers {math.ceil((stations + browsers) / max(most - OWN_FILES - 2, 1))}"  # 2: each is rounded up
         )
     return needed
 
 
-def check_ports(stations: int, browsers: int, low: int, high: int) -> None:
-    """Each connection to one address has a port of its own on this side.
+def check_ports(connections: int, low: int, high: int) -> None:
+    """Each of the connections to one address has a port of its own on this side.
 
     Raises:
         SimulationError: `low` to `high` are too few.
     """
     ports = high - low + 1
-    if (needed := max(stations, browsers)) > ports:
+    if connections > ports:
         raise SimulationError(
-            f"{needed:,} connections to one address need as many local ports, and the system gives {ports:,}: "
+            f"{connections:,} connections to one address need as many local ports, and the system gives {ports:,}: "
             'raise it with `sysctl -w net.ipv4.ip_local_port_range="1024 65535"` as root'
         )

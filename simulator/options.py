@@ -62,9 +62,14 @@ class Options(BaseModel):
     def _address(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is None:
             return None
+        parts = urlsplit(value)
+        try:
+            (parts.hostname or "").encode("idna")
+        except UnicodeError:
+            raise ValueError("there can be no host of that name") from None
         if info.field_name != "http":
             Address.parse(value)
-        elif (parts := urlsplit(value)).scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        elif parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
             raise ValueError("the hub's address must look like http://host:3101 or https://host")
         return value
 

@@ -66,7 +66,8 @@ class Run:
             (options.junit_file, "--junit"),
         ):
             writable(path, flag)
-        limits.allow(scenario.stations.count, scenario.browsers.count, options.workers)
+        alone = target.http is None
+        limits.allow(scenario.stations.count, scenario.browsers.count, options.workers, one_address=alone)
         return cls(options, _plan(scenario, target, options.prefix, options.workers), tuple(rules))
 
 

@@ -33,6 +33,8 @@ WITNESSES: Final = 5
 """Browsers that stay to see stations leave: each is told of each station."""
 LEAVING: Final = 50
 """Stations that leave at a time."""
+UNANSWERED: Final = 4.0
+"""Seconds after which a goodbye is answered no more: the stations that are left go without, not each as late."""
 PULSE: Final = 0.02
 SILENCE: Final = 15.0
 ASKING: Final = 3.0
@@ -206,8 +208,9 @@ class Worker:
         for name, value in self._tester.look().items():
             recorder.gauge(name, value)
         self._emit(recorder.take(self._second))
-        self._second += 1
-        schedule.at(max(moment + 1.0, now - 1.0), self._each_second)
+        missed = max(0, int(now - moment) - 1)  # whole seconds: each snapshot stays the one of its own
+        self._second += 1 + missed
+        schedule.at(moment + 1.0 + missed, self._each_second)
 
     # ---- the end
 
@@ -224,8 +227,9 @@ class Worker:
         await _within(OPEN_REQUESTS, *(browser.stop() for browser in browsers[WITNESSES:]))
         goodbye = self._plan.scenario.stations.goodbye
         for first in range(0, len(stations), LEAVING):
-            leaving = stations[first : first + LEAVING]
+            leaving, began = stations[first : first + LEAVING], schedule.real()
             await _within(OPEN_REQUESTS, *(station.stop(goodbye=goodbye) for station in leaving))
+            goodbye = goodbye and schedule.real() - began < UNANSWERED
         await _within(OPEN_REQUESTS, *self._stopping)
         await asyncio.sleep(LAST_STATUSES)
         patience = schedule.real() + self._plan.scenario.settle

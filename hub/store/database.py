@@ -6,6 +6,7 @@ StoreError     the database cannot be opened, or its migrations fail
 """
 
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,6 +34,8 @@ DRIVERS: Final = {
 }
 PATIENCE: Final = 5.0
 """Seconds for a server to answer, or for a connection to be free."""
+WAL_AGAIN: Final = 0.01
+"""Seconds until a file that another hub is just making is tried again."""
 TELL_EVERY: Final = 60.0
 """Seconds between two lines in the log about a database that does not answer."""
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -201,7 +204,10 @@ def _sqlite(url: URL, *, writes: bool) -> AsyncEngine:
         # transactions are ours to begin: the driver's own way begins them too late, and not around DDL
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL" if writes else "PRAGMA query_only=ON")
+        if writes:
+            _use_wal(cursor)
+        else:
+            cursor.execute("PRAGMA query_only=ON")
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.close()
 
@@ -210,6 +216,19 @@ def _sqlite(url: URL, *, writes: bool) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _use_wal(cursor: Any) -> None:
+    """Writes ahead from now on. Two that change a new file at once are told "locked" at once, however patient they are."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(WAL_AGAIN)  # of a hub that starts: nobody is served yet
 
 
 def _upgrade(connection: Connection) -> None:

@@ -45,6 +45,15 @@ async def test_two_hubs_start_at_once(url: str) -> None:
         await database.stop()
 
 
+async def test_hubs_that_make_the_same_new_file(tmp_path: Path) -> None:
+    """SQLite tells the later one "locked" without waiting; it is tried again. One round in ten showed it."""
+    for round_ in range(20):
+        databases = [Database(f"sqlite:///{tmp_path}/{round_}.sqlite") for _ in range(4)]
+        await asyncio.gather(*(database.start() for database in databases))
+        for database in databases:
+            await database.stop()
+
+
 async def test_written_by_a_newer_hub(url: str) -> None:
     async with Database(url) as database, database.session() as session:
         await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))

@@ -3,13 +3,15 @@
 import asyncio
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from devices.client import Address
-from simulator.crew import Forked
+from simulator.crew import END_SECONDS, Forked
 from simulator.measuring.measures import Snapshot, Totals
 from simulator.plan import Credentials, Plan, Target
 from simulator.scenario import SimulationError, load
@@ -22,6 +24,13 @@ NOBODY = Credentials(lambda *_: "", lambda *_: "")
 def plan(url: str, duration: float, workers: int = 2) -> Plan:
     scenario = load(None, {"stations": 9, "browsers": 2, "duration": duration, "interval": 0.5})
     return Plan(scenario, Target(Address.parse(url), None), "sim", "run", workers)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def run_forked(wanted: Plan, heard: list[tuple[int, Snapshot]], stop_at: int | None = None) -> None:
@@ -80,11 +89,64 @@ async def test_a_worker_that_is_killed(tmp_path: Path) -> None:
                 while await heard.get() != 1:
                     pass
                 os.kill(pids[1], signal.SIGKILL)
-                with pytest.raises(ExceptionGroup) as failed:
+                with pytest.raises(SimulationError, match="worker 2 ended without a word"):
                     await work
-            (error,) = failed.value.exceptions
-            assert isinstance(error, SimulationError)
-            assert str(error).startswith("worker 2 ended without a word")
-    for pid in pids:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+    assert not any(lives(pid) for pid in pids)
+
+
+async def test_ctrl_c_is_for_the_first_process(tmp_path: Path) -> None:
+    """A terminal sends it to all: workers go on until they are told, and then end in order."""
+    heard: asyncio.Queue[Snapshot] = asyncio.Queue()
+    async with mosquitto(tmp_path) as server:
+        crew = await asyncio.to_thread(Forked, plan(server.url, 0.0), NOBODY)
+        with crew:
+            work = asyncio.create_task(crew.run(time.monotonic(), lambda _, snapshot: heard.put_nowait(snapshot)))
+            async with asyncio.timeout(GUARD):
+                await heard.get()
+                for pid in crew.pids:
+                    os.kill(pid, signal.SIGINT)
+                while (await heard.get()).second < 2:
+                    pass
+                crew.stop()
+                await work
+
+
+async def test_workers_that_never_began_end_at_once() -> None:
+    """Where the preflight failed: each sees that nobody will tell it to begin, whatever it has of the others' pipes."""
+    crew = await asyncio.to_thread(Forked, plan("mqtt://127.0.0.1:1", 1.0, workers=3), NOBODY)
+    pids, began = crew.pids, time.monotonic()
+    with crew:
+        pass
+    assert time.monotonic() - began < END_SECONDS
+    assert not any(lives(pid) for pid in pids)
+
+
+ORPHANS = """
+import asyncio, sys, time
+from simulator.crew import Forked
+from tests.simulator.test_crew import NOBODY, plan
+
+with Forked(plan(sys.argv[1], 0.0), NOBODY) as crew:
+    print(*crew.pids, flush=True)
+    asyncio.run(crew.run(time.monotonic(), lambda *_: print("heard", flush=True)))
+"""
+
+
+async def test_workers_do_not_outlive_the_first_process(tmp_path: Path) -> None:
+    """It is killed, and cannot tell them: they end in order."""
+    async with mosquitto(tmp_path) as server:
+        parent = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", ORPHANS, server.url),
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert parent.stdout is not None
+        async with asyncio.timeout(GUARD):
+            pids = [int(pid) for pid in (await parent.stdout.readline()).split()]
+            assert (await parent.stdout.readline()) == b"heard\n"
+            assert len(pids) == 2
+            assert all(lives(pid) for pid in pids)
+            parent.kill()
+            while any(lives(pid) for pid in pids):  # noqa: ASYNC110  # they are nobody's children any more
+                await asyncio.sleep(0.05)
+            await parent.wait()

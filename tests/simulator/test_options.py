@@ -13,6 +13,10 @@ from simulator.scenario import FLAGS, SimulationError
     [
         ({"mqtt": "tcp://x"}, "--mqtt: the broker's address must look like"),
         ({"broker": "http://x"}, "--broker: the broker's address must look like"),
+        ({"mqtt": "mqtt://a..b"}, "--mqtt: there can be no host of that name"),
+        ({"http": "http://" + "a" * 64}, "--http: there can be no host of that name"),
+        ({"mqtt": "mqtt://x:99999"}, "--mqtt: Port out of range"),
+        ({"broker": "mqtt://[::1"}, "--broker: Invalid IPv6 URL"),
         ({"http": "ftp://x"}, "--http: the hub's address must look like"),
         ({"http": "http://x:0"}, "--http: the hub's address must look like"),
         ({"prefix": "a/b"}, "--prefix: "),
