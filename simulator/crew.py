@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any, Final, Protocol
 
 import uvloop
@@ -61,7 +62,7 @@ class Forked:
 
     def __init__(self, plan: Plan, credentials: Credentials) -> None:
         context = multiprocessing.get_context("fork")
-        self._workers = []
+        self._workers: list[tuple[BaseProcess, Connection]] = []
         for number in range(plan.workers):
             ours, theirs = context.Pipe()
             inherited = [*(pipe for _, pipe in self._workers), ours]
@@ -78,7 +79,7 @@ class Forked:
     def __enter__(self) -> "Forked":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_of_an_error: object) -> None:
         for _, pipe in self._workers:
             pipe.close()  # the worker takes that as the end
         patience = time.monotonic() + END_SECONDS
