@@ -477,7 +477,9 @@ def test_a_stream_may_be_cut_anywhere(version: int, data: st.DataObject) -> None
     got: list[Packet] = []
     for start, stop in zip([0, *cuts], [*cuts, len(wire)], strict=True):
         got += stream.feed(wire[start:stop])
+        assert stream.waits is (len(b"".join(encode(packet, version) for packet in got)) < stop)
     assert got == sent
+    assert not stream.waits
 
 
 def test_a_stream_follows_the_connects_version() -> None:

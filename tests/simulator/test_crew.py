@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -94,23 +96,6 @@ async def test_a_worker_that_is_killed(tmp_path: Path) -> None:
     assert not any(lives(pid) for pid in pids)
 
 
-async def test_ctrl_c_is_for_the_first_process(tmp_path: Path) -> None:
-    """A terminal sends it to all: workers go on until they are told, and then end in order."""
-    heard: asyncio.Queue[Snapshot] = asyncio.Queue()
-    async with mosquitto(tmp_path) as server:
-        crew = await asyncio.to_thread(Forked, plan(server.url, 0.0), NOBODY)
-        with crew:
-            work = asyncio.create_task(crew.run(time.monotonic(), lambda _, snapshot: heard.put_nowait(snapshot)))
-            async with asyncio.timeout(GUARD):
-                await heard.get()
-                for pid in crew.pids:
-                    os.kill(pid, signal.SIGINT)
-                while (await heard.get()).second < 2:
-                    pass
-                crew.stop()
-                await work
-
-
 async def test_workers_that_never_began_end_at_once() -> None:
     """Where the preflight failed: each sees that nobody will tell it to begin, whatever it has of the others' pipes."""
     crew = await asyncio.to_thread(Forked, plan("mqtt://127.0.0.1:1", 1.0, workers=3), NOBODY)
@@ -121,32 +106,58 @@ async def test_workers_that_never_began_end_at_once() -> None:
     assert not any(lives(pid) for pid in pids)
 
 
-ORPHANS = """
-import asyncio, sys, time
+PARENT = """
+import asyncio, signal, sys, time
 from simulator.crew import Forked
 from tests.simulator.test_crew import NOBODY, plan
 
+async def main():
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, crew.stop)
+    await crew.run(time.monotonic(), lambda worker, _: print("heard", worker, flush=True))
+
 with Forked(plan(sys.argv[1], 0.0), NOBODY) as crew:
     print(*crew.pids, flush=True)
-    asyncio.run(crew.run(time.monotonic(), lambda *_: print("heard", flush=True)))
+    asyncio.run(main())
 """
+
+
+@asynccontextmanager
+async def parent(directory: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[int]]]:
+    """The first process of a run, in a process group of its own as a terminal has it, and its workers, which run."""
+    async with mosquitto(directory) as server, asyncio.timeout(GUARD):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", PARENT, server.url),
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            assert process.stdout is not None
+            pids = [int(pid) for pid in (await process.stdout.readline()).split()]
+            running = {await process.stdout.readline() for _ in range(2)}
+            while len(running) < 2:
+                running.add(await process.stdout.readline())
+            yield process, pids
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+
+async def test_ctrl_c_is_for_the_first_process(tmp_path: Path) -> None:
+    """A terminal sends it to all: workers go on until they are told, and then end in order."""
+    async with parent(tmp_path) as (process, pids):
+        os.killpg(process.pid, signal.SIGINT)
+        await process.communicate()
+        assert process.returncode == 0
+        assert not any(lives(pid) for pid in pids)
 
 
 async def test_workers_do_not_outlive_the_first_process(tmp_path: Path) -> None:
     """It is killed, and cannot tell them: they end in order."""
-    async with mosquitto(tmp_path) as server:
-        parent = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", ORPHANS, server.url),
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert parent.stdout is not None
-        async with asyncio.timeout(GUARD):
-            pids = [int(pid) for pid in (await parent.stdout.readline()).split()]
-            assert (await parent.stdout.readline()) == b"heard\n"
-            assert len(pids) == 2
-            assert all(lives(pid) for pid in pids)
-            parent.kill()
-            while any(lives(pid) for pid in pids):  # noqa: ASYNC110  # they are nobody's children any more
-                await asyncio.sleep(0.05)
-            await parent.wait()
+    async with parent(tmp_path) as (process, pids):
+        assert len(pids) == 2
+        assert all(lives(pid) for pid in pids)
+        process.kill()
+        while any(lives(pid) for pid in pids):  # noqa: ASYNC110  # they are nobody's children any more
+            await asyncio.sleep(0.05)
