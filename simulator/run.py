@@ -105,8 +105,8 @@ async def conduct(run: Run, credentials: Credentials, crew: Crew) -> int:
     ran = Ran(int(started_at * 1000), min(time.monotonic() - begin, timeline.ends), interrupted, plan.workers)
     verdict = judge(totals.facts(), run.rules, totals.evidence)
     report = document(ran, plan.scenario, plan.target, totals, verdict, timeline.stages(), timeline.strikes())
+    _write(run.options, report, verdict)  # first: nobody may be there to read the table
     Console().print(table(report))
-    _write(run.options, report, verdict)
     return 0 if verdict.passed else 1
 
 
