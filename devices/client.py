@@ -51,6 +51,13 @@ class Address(NamedTuple):
         websocket, tls = parts.scheme in ("ws", "wss"), parts.scheme in ("mqtts", "wss")
         return cls(parts.hostname, parts.port or port, tls, websocket, f"{path}?{parts.query}" if parts.query else path)
 
+    @property
+    def url(self) -> str:
+        """As `parse` reads it, without a user's name or password."""
+        scheme = ("ws" if self.websocket else "mqtt") + "s" * self.tls
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}{self.path if self.websocket else ''}"
+
 
 class MqttClient:
     """One MQTT client; must be made and used in one event loop.

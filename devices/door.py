@@ -8,8 +8,6 @@ OperatorError
 
 import asyncio
 import logging
-import socket
-import struct
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -23,6 +21,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.protocol import State
 
 from devices.messages import MAX_MESSAGE
+from devices.tcp import reset
 
 __all__ = ["Ack", "ConnectionLost", "DoorClient", "OperatorError", "Push", "Refused", "RequestFailed"]
 
@@ -198,11 +197,7 @@ class DoorClient(ABC):
 
     def abort(self) -> None:
         """Ends the connection by a TCP reset, without a word."""
-        transport = self._socket.transport
-        if not transport.is_closing():
-            linger = struct.pack("ii", 1, 0)
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        transport.abort()
+        reset(self._socket.transport)
 
     def hold(self) -> None:
         """Stops reading, pings too, until `release`: what the hub sends fills the system's buffer, and then its own."""

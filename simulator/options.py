@@ -8,13 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from devices.client import Address
 from simulator.plan import Credentials, Target
-from simulator.scenario import SimulationError
+from simulator.scenario import FLAGS, SimulationError
 
 __all__ = ["SCENARIO_FLAGS", "Options"]
 
-SCENARIO_FLAGS: Final = (
-    *("stations", "browsers", "watch", "duration", "interval", "legacy", "socketio", "login", "seed"),
-)
+SCENARIO_FLAGS: Final = tuple(FLAGS)
 """The options that override the scenario's own values."""
 
 

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from devices.client import Address
 from simulator.scenario import Scenario
 
-__all__ = ["Credentials", "Plan", "Target"]
+__all__ = ["TOKEN_LIFE", "Credentials", "Plan", "Target", "spread"]
+
+TOKEN_LIFE: Final = 86_400.0
+"""Seconds that a token is good for where no fault says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +57,8 @@ class Plan:
     def user_id(self, number: int) -> str:
         """Of a browser."""
         return f"{self.prefix}-op-{number + 1:05}"
+
+
+def spread(number: int, share: float, phase: float = 0.0) -> bool:
+    """Whether `number` belongs to a share of all, which lies evenly among them; `phase` (0..1) moves it."""
+    return int((number + 1) * share + phase) > int(number * share + phase)

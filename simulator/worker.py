@@ -190,15 +190,19 @@ class Worker:
         if seconds > self._latest:
             self._latest = seconds
 
+    def _own_up(self, now: float) -> None:
+        """Hubs skip and drop for who reads slowly: where this worker was late, all its browsers did."""
+        if self._latest > TOO_LATE:
+            self._world.presence.slow(None, now)
+            self._world.statuses.slow(None, now)
+        self._latest = 0.0
+
     def _each_second(self) -> None:
         """Judges what time has decided, looks at all, and gives a snapshot."""
         world, recorder, schedule = self._world, self._recorder, self._schedule
         moment = schedule.now
         now = schedule.real()
-        if self._latest > TOO_LATE:  # hubs skip and drop for who reads slowly, and all browsers here did
-            world.presence.slow(None, now)
-            world.statuses.slow(None, now)
-        self._latest = 0.0
+        self._own_up(now)
         world.presence.check(now)
         world.exchanges.check(now)
         world.statuses.sample(now)
@@ -236,10 +240,7 @@ class Worker:
         while world.presence.seen() > 0 and schedule.real() < patience:  # noqa: ASYNC110  # judges are pure and wake nobody
             await asyncio.sleep(LOOK)
         now = schedule.real()
-        if self._latest > TOO_LATE:  # hubs skip and drop for who reads slowly, and all browsers here did
-            world.presence.slow(None, now)
-            world.statuses.slow(None, now)
-        self._latest = 0.0
+        self._own_up(now)
         world.presence.check(now)
         world.statuses.finish(now)
         world.exchanges.check(now)

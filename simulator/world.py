@@ -10,6 +10,7 @@ from simulator.judge.commands import CommandJudge
 from simulator.judge.exchanges import Exchanges
 from simulator.judge.presence import PresenceJudge
 from simulator.judge.statuses import StatusJudge
+from simulator.judge.wording import Wording
 from simulator.measuring.measures import Recorder
 from simulator.plan import Credentials, Plan, Target
 from simulator.scenario import Scenario
@@ -77,7 +78,7 @@ class World:
 
     def at(self, moment: float) -> str:
         """A moment, for evidence: "12.345 s" since the run began."""
-        return f"{moment - self.schedule.begin:.3f} s"
+        return Wording(self.schedule.begin).at(moment)
 
     def rng(self, who: str) -> random.Random:
         """Chances that the seed and who asks decide alone."""

@@ -13,14 +13,14 @@ from simulator.browsers.behaviour import Behaviour
 from simulator.browsers.requests import Requests
 from simulator.browsers.sign_in import SignInRefused, role_of, sign_in
 from simulator.browsers.talks import Talk
-from simulator.browsers.watching import Watching, window
+from simulator.browsers.watching import Watching, window_of
 from simulator.fleet.schedule import Timer
+from simulator.plan import TOKEN_LIFE, spread
 from simulator.texts import plain
 from simulator.world import World
 
-__all__ = ["SimulatedBrowser", "spread"]
+__all__ = ["SimulatedBrowser"]
 
-DAY: Final = 86_400.0
 CONNECT_WITHIN: Final = 10.0
 LEAVE_WITHIN: Final = 5.0
 EXPIRY_TOLERANCE: Final = 30.0
@@ -34,11 +34,6 @@ SWALLOW: Final = 0.01
 POLL: Final = 0.05
 
 log = logging.getLogger(__name__)
-
-
-def spread(number: int, share: float, phase: float = 0.0) -> bool:
-    """Whether `number` belongs to a share of all, which lies evenly among them; `phase` (0..1) moves it."""
-    return int((number + 1) * share + phase) > int(number * share + phase)
 
 
 class SimulatedBrowser:
@@ -55,14 +50,14 @@ class SimulatedBrowser:
         self._kind: type[DoorClient] = Page if spread(number, settings.socketio, 0.5) else Operator
         self._slow_until = float("inf") if spread(number, settings.slow) else float("-inf")
         self.requests, self.talks = Requests(world, name), set[Talk]()
-        self._watching = Watching(world, number, self.requests, self._window())
+        self._watching = Watching(world, number, self.requests, window_of(world, number))
         self._behaviour = Behaviour(world, self, self.requests, world.rng(name), world.numbers)
         self._backoff = Backoff(world.rng(f"{name}/backoff").random, cap=LONGEST_WAIT)
         self._client: DoorClient | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = set[asyncio.Task[None]]()
         self._token: str | None = None
-        self._life, self._expires = DAY, float("inf")
+        self._life, self._expires = TOKEN_LIFE, float("inf")
         self._announced, self._silent, self._acts = False, False, True
         self._back: float | None = None
         self._overdue: Timer | None = None
@@ -251,8 +246,8 @@ class SimulatedBrowser:
         if how == "token":
             token = world.credentials.browser(self._name, life)
         else:
-            token, life = await sign_in(world.target.http or "", self._name, how, world.scenario.seed), DAY
-        self._life, self._expires = DAY, world.schedule.real() + life
+            token, life = await sign_in(world.target.http or "", self._name, how, world.scenario.seed), TOKEN_LIFE
+        self._life, self._expires = TOKEN_LIFE, world.schedule.real() + life
         self._behaviour.may(role_of(token))
         return token
 
@@ -335,16 +330,6 @@ class SimulatedBrowser:
         self._world.recorder.error("browsers: a message that is not of the protocol")
 
     # ---- helpers
-
-    def _window(self) -> list[int] | None:
-        """What it watches; None: all. Windows of the browsers of one worker lie evenly over its stations."""
-        world, size = self._world, self._world.scenario.browsers.watch
-        if isinstance(size, str):
-            return None
-        workers = world.numbers.step
-        place, worker = divmod(self.number, workers)
-        many = len(range(worker, world.scenario.browsers.count, workers))
-        return window(world.numbers, place, many, size)
 
     async def _until(self, when: float) -> None:
         woken = asyncio.get_running_loop().create_future()

@@ -9,7 +9,7 @@ from simulator.browsers.requests import Requests
 from simulator.texts import plain
 from simulator.world import World
 
-__all__ = ["Watching", "window"]
+__all__ = ["Watching", "window", "window_of"]
 
 NEVER: Final = float("inf")
 AGAIN: Final = 1.0
@@ -26,6 +26,16 @@ def window(numbers: range, browser: int, of: int, size: int) -> list[int]:
     size = min(size, len(numbers))
     first = browser * len(numbers) // max(of, 1)
     return [numbers[(first + at) % len(numbers)] for at in range(size)]
+
+
+def window_of(world: World, browser: int) -> list[int] | None:
+    """What browser `browser` of this worker watches; None: all."""
+    size = world.scenario.browsers.watch
+    if isinstance(size, str):
+        return None
+    workers = world.numbers.step
+    place, worker = divmod(browser, workers)
+    return window(world.numbers, place, len(range(worker, world.scenario.browsers.count, workers)), size)
 
 
 class Watching:

@@ -6,9 +6,7 @@ nothing grows without bound.
 """
 
 import asyncio
-import socket
 import ssl
-import struct
 from typing import Final, Protocol, cast
 
 from websockets.client import ClientProtocol
@@ -32,6 +30,7 @@ from devices.mqtt.packets import (
 )
 from devices.mqtt.stream import PacketStream
 from devices.session import Publish as Message
+from devices.tcp import reset
 from simulator.fleet.schedule import Schedule, Timer
 
 __all__ = ["Connection", "Owner", "connect_packet", "open_connection"]
@@ -43,8 +42,6 @@ BYE: Final = encode(Disconnect(), 4)
 PONG: Final = b"\xd0\x00"
 MOST_IN_FLIGHT: Final = 1_000
 """Messages of QoS 1 that a broker may leave without an acknowledgement."""
-_RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER: on, 0 seconds: closing sends RST."""
 
 
 class Owner(Protocol):
@@ -115,7 +112,7 @@ class Connection(asyncio.Protocol):
             if self.in_flight >= MOST_IN_FLIGHT:
                 self.reset(f"{MOST_IN_FLIGHT:,} messages without an acknowledgement")
                 return True
-            body = self._identifier()
+            body = self._identifier().to_bytes(2, "big")
             self.in_flight += 1
         elif self._full:
             return False
@@ -129,8 +126,7 @@ class Connection(asyncio.Protocol):
     def subscribe(self, filters: tuple[str, ...], qos: int) -> None:
         """Subscribes."""
         wanted = [SubscribeFilter(each, qos) for each in filters]
-        self._next_id = self._next_id % 65_535 + 1
-        self.write(encode(Subscribe(self._next_id, wanted), 4))
+        self.write(encode(Subscribe(self._identifier(), wanted), 4))
 
     def disconnect(self) -> None:
         """Says goodbye to the broker, which forgets the will, and closes."""
@@ -149,9 +145,9 @@ class Connection(asyncio.Protocol):
         """Puts bytes on the wire."""
         transport.write(data)
 
-    def _identifier(self) -> bytes:
+    def _identifier(self) -> int:
         self._next_id = self._next_id % 65_535 + 1
-        return self._next_id.to_bytes(2, "big")
+        return self._next_id
 
     async def settled(self) -> None:
         """Waits until everything is acknowledged, or the connection is over."""
@@ -167,13 +163,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             self._finish(cause)
             return
-        sock = self._transport.get_extra_info("socket")
-        try:
-            if sock is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        except OSError:
-            pass  # it is closed already
-        self._transport.abort()
+        reset(self._transport)
 
     def fall_silent(self) -> None:
         """Neither reads nor says anything any more, and stays open."""
@@ -343,10 +333,8 @@ class WebSocketConnection(Connection):
         websocket.receive_data(data)
         for event in websocket.events_received():
             if not isinstance(event, Frame):
-                if websocket.handshake_exc is not None:
-                    self.reset("the WebSocket was refused")
-                    return
-                super().opened(transport)
+                if websocket.handshake_exc is None:
+                    super().opened(transport)
             elif event.opcode in (Opcode.BINARY, Opcode.CONT):
                 self.bytes_came(bytes(event.data))
         if websocket.handshake_exc is not None:
@@ -376,10 +364,7 @@ def open_connection(
         context: for TLS; None: without.
     """
     if address.websocket:
-        scheme = "wss" if address.tls else "ws"
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        url = f"{scheme}://{host}:{address.port}{address.path}"
-        connection: Connection = WebSocketConnection(owner, schedule, first, url)
+        connection: Connection = WebSocketConnection(owner, schedule, first, address.url)
     else:
         connection = Connection(owner, schedule, first)
 

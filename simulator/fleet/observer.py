@@ -8,13 +8,13 @@ import orjson
 
 from devices import topics
 from devices.session import Backoff
-from simulator.browsers.watching import window
+from simulator.browsers.watching import window_of
 from simulator.fleet.mqtt import Connection, connect_packet, open_connection
+from simulator.plan import TOKEN_LIFE
 from simulator.world import World
 
 __all__ = ["Observer"]
 
-DAY: Final = 86_400.0
 KEEP_ALIVE: Final = 60
 
 
@@ -23,13 +23,7 @@ class Observer:
 
     def __init__(self, world: World, number: int) -> None:
         self._world, self.number, self._name = world, number, world.user_id(number)
-        size = world.scenario.browsers.watch
-        if isinstance(size, str):
-            self._numbers: list[int] | None = None
-        else:
-            place, worker = divmod(number, world.numbers.step)
-            many = len(range(worker, world.scenario.browsers.count, world.numbers.step))
-            self._numbers = window(world.numbers, place, many, size)
+        self._numbers = window_of(world, number)
         self._backoff = Backoff(world.chance.random)
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -99,7 +93,7 @@ class Observer:
             return
         world = self._world
         self._began, self._announced, self._back = intended, False, None
-        token = world.credentials.browser(self._name, DAY)
+        token = world.credentials.browser(self._name, TOKEN_LIFE)
         first = connect_packet(self._name, self._name if token else "", token, KEEP_ALIVE, None)
         self._connection, self._task = open_connection(world.target.mqtt, self, world.schedule, first, world.context)
 

@@ -18,11 +18,11 @@ from simulator.fleet.legacy import LegacySession
 from simulator.fleet.mqtt import Connection, connect_packet, open_connection
 from simulator.fleet.schedule import Schedule, Timer
 from simulator.fleet.telemetry import Telemetry
+from simulator.plan import TOKEN_LIFE, spread
 from simulator.world import World
 
-__all__ = ["SimulatedStation", "is_legacy"]
+__all__ = ["SimulatedStation"]
 
-DAY: Final = 86_400.0
 CALL_HEARD_WITHIN: Final = 10.0
 LEAVE_WITHIN: Final = 5.0
 HOUR: Final = 3_600.0
@@ -34,11 +34,6 @@ IN_FLIGHT: Final = 2.0
 """Seconds: what was sent so recently may not have reached a browser when the connection ends."""
 DUPLICATE: Final = b'"stage":"duplicate"'
 HANDLED: Final = frozenset({"open-gate", "join-room", "start-stream"})
-
-
-def is_legacy(number: int, share: float) -> bool:
-    """Whether a station belongs to the share that is old; it lies evenly among all."""
-    return int((number + 1) * share) > int(number * share)
 
 
 class _Clock:
@@ -74,7 +69,7 @@ class SimulatedStation:
     def __init__(self, world: World, number: int) -> None:
         self._world, self.number, self.id = world, number, world.station_id(number)
         settings = world.scenario.stations
-        self.legacy, self.seq, self._sessions = is_legacy(number, settings.legacy), 0, 0
+        self.legacy, self.seq, self._sessions = spread(number, settings.legacy), 0, 0
         self._clock = _Clock(world.schedule)
         self._telemetry = Telemetry(
             self.id,
@@ -288,7 +283,7 @@ class SimulatedStation:
         world = self._world
         self._began, self._cause = intended, ""
         self._will = will = self._session.next_session()
-        token = self._token or world.credentials.station(self.id, DAY)
+        token = self._token or world.credentials.station(self.id, TOKEN_LIFE)
         first = connect_packet(self.id, self.id, token, world.scenario.stations.keepalive, will)
         self._connection, self._task = open_connection(world.target.mqtt, self, world.schedule, first, world.context)
 

@@ -152,11 +152,8 @@ def _scenario(scenario: Scenario) -> dict[str, Any]:
 
 def _target(target: Target) -> dict[str, str | None]:
     """Neither user names nor queries, which may be secrets."""
-    mqtt = target.mqtt
-    scheme = ("wss" if mqtt.tls else "ws") if mqtt.websocket else "mqtts" if mqtt.tls else "mqtt"
-    path = mqtt.path.partition("?")[0] if mqtt.websocket else ""
     return {
-        "mqtt": f"{scheme}://{_host(mqtt.host)}:{mqtt.port}{path}",
+        "mqtt": target.mqtt.url.partition("?")[0],
         "http": None if target.http is None else _without_secrets(target.http),
     }
 

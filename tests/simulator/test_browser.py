@@ -16,9 +16,10 @@ from devices.operator import Operator
 from devices.station import Job, Station
 from hub.config import load
 from hub.serve import Hub
-from simulator.browsers.browser import SimulatedBrowser, spread
+from simulator.browsers.browser import SimulatedBrowser
 from simulator.browsers.sign_in import role_of
 from simulator.browsers.watching import window
+from simulator.plan import spread
 from simulator.world import World
 from tests.simulator.stage import GUARD, Found, Notes, eventually, make_world, only
 

@@ -14,7 +14,8 @@ from devices.messages import MAX_MESSAGE
 from devices.session import Publish, Subscribe
 from simulator.fleet.mqtt import Connection
 from simulator.fleet.schedule import Schedule
-from simulator.fleet.station import CALL_HEARD_WITHIN, IN_FLIGHT, SimulatedStation, is_legacy
+from simulator.fleet.station import CALL_HEARD_WITHIN, IN_FLIGHT, SimulatedStation
+from simulator.plan import spread
 from simulator.world import World
 from tests.mosquitto import mosquitto
 from tests.simulator.stage import Found, Notes, eventually, make_world
@@ -678,7 +679,7 @@ def test_put_out_while_the_token_is_good(bench: Bench) -> None:
 @pytest.mark.parametrize(("share", "old"), [(0.0, 0), (0.1, 10), (0.25, 25), (1.0, 100)])
 def test_the_share_of_old_ones(share: float, old: int) -> None:
     """Evenly among all."""
-    flags = [is_legacy(number, share) for number in range(100)]
+    flags = [spread(number, share) for number in range(100)]
     assert sum(flags) == old
     assert sum(flags[:50]) == pytest.approx(old / 2, abs=1)
 

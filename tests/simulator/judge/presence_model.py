@@ -3,11 +3,10 @@
 import random
 from collections.abc import Callable
 from functools import partial
-from heapq import heappop, heappush
-from itertools import count
 
 from simulator.judge.presence import PresenceJudge
 from simulator.measuring.measures import Recorder
+from tests.simulator.judge.timed import Timed
 
 __all__ = ["DETECT", "SETTLE", "Model", "detect"]
 
@@ -30,14 +29,14 @@ class Browser:
         self.told = False
 
 
-class Model:
+class Model(Timed):
     """Runs by `run`; `recorder` then holds what the judge found."""
 
     def __init__(self, seed: int, stations: int = 4, browsers: int = 3) -> None:
         self.rng, self.recorder = random.Random(seed), Recorder()
         self.judge = PresenceJudge(self.recorder, stations, detect=detect, settle=SETTLE)
         self.stations, self.browsers = stations, [Browser() for _ in range(browsers)]
-        self.now, self._heap, self._order = 0.0, list[tuple[float, int, Callable[[], None]]](), count()
+        super().__init__()
         self.session = [0] * stations
         self.up = [False] * stations
         self.held = [0.0] * stations
@@ -46,15 +45,6 @@ class Model:
         self.boot = 0
         self.lose: Callable[[int, int, bool], int] = lambda browser, number, online: 1
         self.at(1.0, self._each_second)
-
-    def at(self, when: float, what: Callable[[], None]) -> None:
-        heappush(self._heap, (when, next(self._order), what))
-
-    def run(self, until: float) -> None:
-        while self._heap[0][0] <= until:
-            self.now, _, what = heappop(self._heap)
-            what()
-        self.now = until
 
     def _each_second(self) -> None:
         self.judge.check(self.now)

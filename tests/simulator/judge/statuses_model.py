@@ -2,11 +2,10 @@
 
 import random
 from collections.abc import Callable
-from heapq import heappop, heappush
-from itertools import count
 
 from simulator.judge.statuses import StatusJudge
 from simulator.measuring.measures import Recorder
+from tests.simulator.judge.timed import Timed
 
 __all__ = ["SETTLE", "Model"]
 
@@ -26,13 +25,13 @@ class Browser:
         self.has: dict[int, Sent] = {}
 
 
-class Model:
+class Model(Timed):
     """Runs by `run`; `recorder` then holds what the judge found."""
 
     def __init__(self, seed: int, stations: int = 5, browsers: int = 3) -> None:
         self.rng, self.recorder = random.Random(seed), Recorder()
         self.judge = StatusJudge(self.recorder, stations, settle=SETTLE)
-        self.now, self._heap, self._order = 0.0, list[tuple[float, int, Callable[[], None]]](), count()
+        super().__init__()
         self.interval = [self.rng.choice(INTERVALS) for _ in range(stations)]
         self.seq, self.up, self.skewed = [0] * stations, [False] * stations, [False] * stations
         self.life = [0] * stations
@@ -43,15 +42,6 @@ class Model:
         self.alter: Callable[[int, list[Sent]], list[Sent]] = lambda browser, batch: batch
         self.at(0.0, self._flush)
         self.at(1.0, self._each_second)
-
-    def at(self, when: float, what: Callable[[], None]) -> None:
-        heappush(self._heap, (when, next(self._order), what))
-
-    def run(self, until: float) -> None:
-        while self._heap[0][0] <= until:
-            self.now, _, what = heappop(self._heap)
-            what()
-        self.now = until
 
     def _each_second(self) -> None:
         self.judge.sample(self.now)
