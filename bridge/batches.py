@@ -45,7 +45,9 @@ class Batches:
         """Ends a window: the same frames for all who watch the same and read fast enough."""
         watched: set[str] | None = set()
         for peer in peers:
-            watched = None if watched is None or peer.watch is None else watched | peer.watch
+            # who wants all states has all statuses read, too
+            some = None if peer.states else peer.watch
+            watched = None if watched is None or some is None else watched | some
         new = self._board.flush(watched)
         groups: dict[tuple[type[Peer], frozenset[str] | None], list[Peer]] = {}
         for peer in peers:

@@ -17,13 +17,13 @@ from bridge.errors import (
 )
 from bridge.events import EVENTS, Event
 from bridge.gateway import Gateway
-from bridge.payloads import Nothing
+from bridge.payloads import Nothing, Wanted
 from bridge.peer import Peer
 from devices.messages import why
 from hub.auth import Identity
 from hub.link import LinkDown
 
-__all__ = ["Answer", "dispatch"]
+__all__ = ["Answer", "dispatch", "read_wanted"]
 
 _NOTHING = Nothing()
 
@@ -85,6 +85,17 @@ def _payload(event: Event, data: Any) -> BaseModel:
         if event.malformed and reason.startswith(event.malformed[0] + ":"):
             raise EventError(event.malformed[1], reason) from None
         raise invalid(reason) from None
+
+
+def read_wanted(data: Mapping[str, Any]) -> tuple[Wanted, EventError | None]:
+    """What a login says beside its token; when that is malformed nothing is wanted, and there is an error to be sent.
+
+    It is no reason to refuse: pages take a refusal to mean "log in again". And who names stations does not want all of them.
+    """
+    try:
+        return Wanted.model_validate(data), None
+    except ValidationError as error:
+        return Wanted(watch=[]), invalid(why(error))
 
 
 def _json(ack: BaseModel | None) -> bytes:

@@ -21,10 +21,13 @@ from bridge.errors import (
     UNAUTHORIZED,
     ConnectRefused,
 )
+from bridge.payloads import Wanted
 from bridge.peer import Peer
+from bridge.states import States
 from devices import topics
 from devices.messages import Command, PeerPush, Signal, StreamResponse
 from hub.auth import CLOCK_TOLERANCE, Identity, KeyUnknown, TokenRefused
+from hub.command_notes import CommandNotes
 from hub.limits import TokenBucket
 from hub.link import LinkDown
 from hub.nodes import new_peer_id, node_of
@@ -32,7 +35,7 @@ from hub.rooms import STATION_PEER
 from hub.services import Services
 from hub.sessions import ENDED, SessionMismatch
 
-__all__ = ["FLUSH", "Counters", "Gateway"]
+__all__ = ["EVERYTHING", "FLUSH", "Counters", "Gateway"]
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +43,8 @@ P = TypeVar("P", bound=Peer)
 NEW_LOGIN: Final = "NEW_LOGIN"
 REVOKED: Final = "REVOKED"
 """Why a peer is kicked: a newer login of its user; its account or station was changed, deleted, logged out."""
+EVERYTHING: Final = Wanted()
+"""Who says nothing of what it wants gets all statuses, as browsers always did."""
 FLUSH: Final = 1.0
 """Seconds between two status batches."""
 
@@ -60,6 +65,7 @@ class Gateway:
     Args:
         open_registration: any signed-in user may register a station.
         event_rate, event_burst: events a second that one socket may send, and at once; rate 0: no limit.
+        notes: where the commands of browsers are written down; None: nowhere.
 
     Attributes:
         peers: browsers and WebSocket stations by peer id.
@@ -72,15 +78,16 @@ class Gateway:
         open_registration: bool = False,
         event_rate: float = 100.0,
         event_burst: float = 500.0,
+        notes: CommandNotes | None = None,
     ) -> None:
         self.services, self.authenticator = services, services.authenticator
         self.tokens = self.authenticator.tokens
         self.open_registration = open_registration
-        self.event_rate, self.event_burst = event_rate, event_burst
+        self.event_rate, self.event_burst, self.notes = event_rate, event_burst, notes
         self.peers: dict[str, Peer] = {}
         # those that came as browsers: a broadcast must not look at a thousand stations to find fifty of them
         self._browsers: dict[str, Peer] = {}
-        self.batches = Batches(services.board)
+        self.batches, self.states = Batches(services.board), States(services.board)
         self.counters = Counters()
         self.tasks: set[asyncio.Future[Any]] = set()
 
@@ -138,14 +145,26 @@ class Gateway:
         """A peer's socket took what had piled up: it gets the statuses that it has missed."""
         peer.writable()
         if peer.is_browser:
+            self.states.catch_up(peer)  # first: they are few bytes, where statuses may never end
             self.batches.catch_up(peer)
 
-    def connect(self, peer: Peer) -> None:
-        """A peer was welcomed: from now on it gets pushes."""
+    def connect(self, peer: Peer, wanted: Wanted = EVERYTHING) -> None:
+        """A peer was welcomed: from now on it gets pushes, of statuses those that it said it wants."""
         self.peers[peer.peer_id] = peer
         if peer.is_browser:
             self._browsers[peer.peer_id] = peer
+            peer.watch = None if wanted.watch is None else frozenset(wanted.watch)
+            self.show_states(peer, wanted=wanted.states)
             self.batches.first(peer)
+
+    def show_states(self, peer: Peer, *, wanted: bool) -> None:
+        """A browser wants the state of every station, or does not; with the states it gets the calls that are open."""
+        if not wanted:
+            self.states.stop(peer)
+        elif not peer.states:
+            for station_id, timestamp in self.services.calls.open():
+                peer.push(*_ringing(station_id, timestamp))
+            self.states.start(peer)
 
     def disconnect(self, peer: Peer) -> None:
         """A peer's socket is gone."""
@@ -260,7 +279,9 @@ class Gateway:
             peer.check_outbox()
             if now > peer.identity.expires_at + CLOCK_TOLERANCE:
                 peer.close(CLOSE_REFUSED, UNAUTHORIZED)
-        self.batches.flush(self.browsers())
+        browsers = self.browsers()
+        self.batches.flush(browsers)
+        self.states.flush(browsers)
 
     def spawn(self, work: Callable[[], Any]) -> None:
         """Runs the rest of an event that has to wait."""
@@ -279,7 +300,10 @@ class Gateway:
         self.broadcast("station-connected" if online else "station-disconnected", {"stationId": station_id})
 
     def station_called(self, station_id: str, timestamp: int) -> None:
-        self.broadcast("station-incoming-call", {"stationId": station_id, "timestamp": timestamp})
+        self.broadcast(*_ringing(station_id, timestamp))
+
+    def call_answered(self, station_id: str) -> None:
+        self.broadcast("station-call-answered", {"stationId": station_id})
 
     def status_answered(self, status: bytes, requesters: Iterable[str]) -> None:
         for peer_id in requesters:
@@ -339,6 +363,7 @@ class Gateway:
             if deleted:
                 peer.pending.pop(station_id, None)
                 peer.ahead.pop(station_id, None)
+                peer.pending_states.pop(station_id, None)
 
     def _tell_members(self, room_id: str, about: str, *events: str) -> None:
         for member in self.services.rooms.own_members(room_id):
@@ -353,6 +378,10 @@ class Gateway:
                         log.debug("station not told of a room, the broker is out of reach")
                 else:
                     self.push(member, event, {"peerId": about})
+
+
+def _ringing(station_id: str, timestamp: int) -> tuple[str, dict[str, Any]]:
+    return "station-incoming-call", {"stationId": station_id, "timestamp": timestamp}
 
 
 _COMMAND_FIELDS = ("type", "id", "requester_id", "params", "expires_at", "ttl_ms")

@@ -36,6 +36,7 @@ class _Counters(Collector):
             ("stationhub_peers", "WebSockets connected", len(gateway.peers)),
             ("stationhub_rooms", "Rooms", len(services.rooms)),
             ("stationhub_commands_open", "Commands that wait for a reply", len(services.commands)),
+            ("stationhub_calls_open", "Calls of stations that nobody has answered yet", len(services.calls.open())),
             ("stationhub_nodes", "Hub nodes alive", len(services.nodes.alive)),
         ):
             yield GaugeMetricFamily(name, text, value)
@@ -47,6 +48,11 @@ class _Counters(Collector):
                 services.counters.malformed,
             ),
             ("stationhub_commands", "Commands sent to stations", services.counters.commands),
+            (
+                "stationhub_commands_unrecorded",
+                "Commands of browsers that were not written down, for too many waited",
+                0 if gateway.notes is None else gateway.notes.lost,
+            ),
             ("stationhub_wills_ignored", "Wills of sessions that were replaced", presence.ignored_wills),
             ("stationhub_replies_stray", "Replies nobody waited for", services.commands.stray_replies),
             (

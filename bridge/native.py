@@ -2,17 +2,17 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from bridge import protocol
 from bridge.connection import PING_INTERVAL, text_frame
-from bridge.dispatch import dispatch
+from bridge.dispatch import dispatch, read_wanted
 from bridge.door import Door, Handshake, Socket
 from bridge.errors import ADMIN_ONLY, CLOSE_REFUSED, TOO_MANY_EVENTS, UNAUTHORIZED, ConnectRefused, EventError
 from bridge.events import ADMIN_EVENTS, EVENTS, Event
-from bridge.gateway import Gateway
+from bridge.gateway import EVERYTHING, Gateway
 from bridge.handshake import bearer
 from bridge.monitor import Monitor
 from bridge.peer import Peer
@@ -51,6 +51,9 @@ class NativeDoor(Door):
         self._answered = self._gone = False
         self._peer: NativePeer | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        # of the frame `auth`: what it says beside the token, and what to tell where that was malformed
+        self._wanted = EVERYTHING
+        self._complaint: bytes | None = None
 
     def opened(self, wire: Socket) -> None:
         self._wire = wire
@@ -75,8 +78,7 @@ class NativeDoor(Door):
             peer.send_frame(text_frame(protocol.failure(None, failure)))
             return
         if peer is None:
-            token = data.get("token") if event == "auth" and isinstance(data, dict) else None
-            self._login(token if isinstance(token, str) else "")
+            self._introduced(request_id, data if event == "auth" and isinstance(data, dict) else {})
             return
 
         def answer(value: bytes, error: EventError | None) -> None:
@@ -96,6 +98,14 @@ class NativeDoor(Door):
         self._gone = True
         if self._peer is not None:
             self._gateway.disconnect(self._peer)
+
+    def _introduced(self, request_id: int | float | str | None, data: Mapping[str, Any]) -> None:
+        """The first frame came; if it is not `auth`, without data."""
+        self._wanted, malformed = read_wanted(data)
+        if malformed is not None:
+            self._complaint = text_frame(protocol.failure(request_id, malformed))
+        token = data.get("token")
+        self._login(token if isinstance(token, str) else "")
 
     def _login(self, token: str) -> None:
         self._stop_waiting()
@@ -125,9 +135,10 @@ class NativeDoor(Door):
         gateway, admin = self._gateway, self._monitor is not None
         peer = self._peer = gateway.new_peer(NativePeer, identity, self._wire, admin=admin)
         self._wire.trust()
-        welcome = orjson.dumps({"peerId": peer.peer_id, "heartbeat": round(PING_INTERVAL)})
-        peer.send_frame(peer.frame("welcome", welcome))
-        gateway.connect(peer)
+        peer.send_frame(peer.frame("welcome", _welcome(peer)))
+        if self._complaint is not None:
+            peer.send_frame(self._complaint)
+        gateway.connect(peer, self._wanted)
         if self._monitor is not None:
             peer.push("monitor-update", self._monitor.update())
 
@@ -139,3 +150,11 @@ class NativeDoor(Door):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def _welcome(peer: Peer) -> bytes:
+    who = peer.identity
+    # a token issued elsewhere may hold half a surrogate pair, which is no text
+    nickname = who.nickname.encode(errors="replace").decode()
+    me = {"peerId": peer.peer_id, "heartbeat": round(PING_INTERVAL)}
+    return orjson.dumps(me | {"role": who.role, "userId": who.user_id, "nickname": nickname})

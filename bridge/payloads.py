@@ -26,6 +26,7 @@ __all__ = [
     "To",
     "Unwatch",
     "Via",
+    "Wanted",
     "Watch",
     "Watching",
 ]
@@ -77,16 +78,27 @@ class CommandRequest(StationOnly):
     timeout_ms: Annotated[int, Field(ge=100, le=60_000)] = 5_000
 
 
-class Watch(Message):
-    """`station-watch`."""
+Watched = Annotated[list[StationId], Field(max_length=MAX_WATCHED)]
 
-    stations: Annotated[list[StationId], Field(max_length=MAX_WATCHED)]
+
+class Wanted(Message):
+    """What may stand beside the token at a login; `watch` None: all statuses."""
+
+    watch: Watched | None = None
+    states: bool = False
+
+
+class Watch(Message):
+    """`station-watch`; `states` None: as it is."""
+
+    stations: Watched
+    states: bool | None = None
 
 
 class Unwatch(Message):
-    """`station-unwatch`; None: back to all."""
+    """`station-unwatch`; None: back to all, without states, as a connection begins that asks for nothing."""
 
-    stations: Annotated[list[StationId], Field(max_length=MAX_WATCHED)] | None = None
+    stations: Watched | None = None
 
 
 class To(Message):

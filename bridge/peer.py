@@ -31,6 +31,8 @@ class Peer(ABC):
         watch: the stations whose statuses it wants; None: all.
         pending: stations whose newest status it has not got, because it reads slowly.
         ahead: statuses that it got before the flush that everybody gets them with.
+        states: it wants the state of every station as well.
+        pending_states: stations whose newest state it has not got yet.
         skipped: how often it was passed over by a flush.
         admin: it sits on the admin namespace, and gets `monitor-update` alone.
     """
@@ -43,6 +45,8 @@ class Peer(ABC):
         self.watch: frozenset[str] | None = None
         self.pending: dict[str, None] = {}
         self.ahead: dict[str, bytes] = {}
+        self.states = False
+        self.pending_states: dict[str, None] = {}
         self.admin = False
         self.skipped = 0
         self._now = now

@@ -15,12 +15,14 @@ from pydantic.alias_generators import to_camel
 from devices.topics import STATION_ID
 
 __all__ = [
+    "DEVICE_STATES",
     "MAX_MESSAGE",
     "Birth",
     "Call",
     "Command",
     "CommandReply",
     "Device",
+    "DeviceState",
     "Json",
     "MemberRecord",
     "Message",
@@ -90,6 +92,11 @@ class Message(BaseModel):
     )
 
 
+DeviceState = Literal["online", "offline", "warning", "error"]
+DEVICE_STATES: Final[tuple[DeviceState, ...]] = ("online", "warning", "offline", "error")
+"""From the best to the worst: who warns still works, who is offline does not, who reports an error asks for somebody now."""
+
+
 class Summary(Message):
     """How many devices are in which state."""
 
@@ -107,7 +114,7 @@ class Device(Message):
     device_id: Annotated[str, Field(max_length=256)]
     name: Annotated[str, Field(max_length=256)] = ""
     type: Annotated[str, Field(max_length=64)] = ""
-    status: Literal["online", "offline", "warning", "error"] = "online"
+    status: DeviceState = "online"
     metrics: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -132,6 +139,11 @@ class Status(Message):
         for device in self.devices:
             counts[device.status] += 1
         return Summary(**counts)
+
+    def worst(self) -> DeviceState:
+        """The worst state of its devices, whatever the summary says; without devices "online"."""
+        found = {device.status for device in self.devices}
+        return next((state for state in reversed(DEVICE_STATES) if state in found), "online")
 
 
 class Birth(Message):

@@ -1,6 +1,7 @@
-"""The commands that were sent over HTTP, and what came of them, kept in the database (contract.md section 5)."""
+"""The commands that people sent, and what came of them, kept in the database (contract.md section 5)."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from hub.store import commands as queries
 from hub.store.database import Database, StoreDown
 from hub.store.tables import CommandRow
 
-__all__ = ["KEPT_BYTES", "KEPT_MS", "MOST", "CommandRecord", "CommandRecords"]
+__all__ = ["KEPT_BYTES", "KEPT_MS", "MOST", "CommandRecord", "CommandRecords", "ended", "kept"]
 
 log = structlog.get_logger(__name__)
 
@@ -71,8 +72,17 @@ class CommandRecords:
         self, command_id: str, station_id: str, type: str, params: Any, timeout_ms: int, requested_by: str
     ) -> CommandRecord:
         """Writes down a command that is about to be sent."""
+        record = self.begin(command_id, station_id, type, params, timeout_ms, requested_by)
+        async with self._database.session() as session:
+            session.add(_row(record))
+        return record
+
+    def begin(
+        self, command_id: str, station_id: str, type: str, params: Any, timeout_ms: int, requested_by: str
+    ) -> CommandRecord:
+        """The record of a command that is sent now; not written down yet."""
         now = self._clock.wall_ms()
-        record = CommandRecord(
+        return CommandRecord(
             id=command_id,
             station_id=station_id,
             type=type,
@@ -81,24 +91,16 @@ class CommandRecords:
             created_at=now,
             deadline_at=now + timeout_ms,
         )
+
+    async def write(self, records: Iterable[CommandRecord]) -> None:
+        """Writes down what is known of commands, in one transaction; of those that are there already, how they ended."""
         async with self._database.session() as session:
-            session.add(
-                CommandRow(
-                    id=command_id,
-                    station_id=station_id,
-                    type=_text(type),
-                    params=_kept(params),
-                    requested_by=requested_by,
-                    stage=record.stage,
-                    delivered=None,
-                    result=None,
-                    error=None,
-                    created_at=now,
-                    deadline_at=record.deadline_at,
-                    finished_at=None,
-                )
-            )
-        return record
+            for record in records:
+                row = await session.get(CommandRow, record.id)
+                if row is None:
+                    session.add(_row(record))
+                else:
+                    _end(row, record)
 
     async def discard(self, record: CommandRecord) -> None:
         """Takes back a command that could not be sent."""
@@ -113,20 +115,20 @@ class CommandRecords:
         Returns:
             the record to come, once it is written or was tried to; LinkDown when the hub stops before.
         """
-        ended: asyncio.Future[CommandRecord] = asyncio.get_running_loop().create_future()
+        written: asyncio.Future[CommandRecord] = asyncio.get_running_loop().create_future()
         # nobody may be waiting any more
-        ended.add_done_callback(lambda future: future.cancelled() or future.exception())
-        task = asyncio.create_task(self._follow(record, outcome, ended), name="command record")
+        written.add_done_callback(lambda future: future.cancelled() or future.exception())
+        task = asyncio.create_task(self._follow(record, outcome, written), name="command record")
         self._following.add(task)
         task.add_done_callback(self._following.discard)
-        return ended
+        return written
 
     async def _follow(
-        self, record: CommandRecord, outcome: asyncio.Future[Outcome], ended: asyncio.Future[CommandRecord]
+        self, record: CommandRecord, outcome: asyncio.Future[Outcome], written: asyncio.Future[CommandRecord]
     ) -> None:
         end: CommandRecord | None = None
         try:
-            end = _ended(record, await outcome)
+            end = ended(record, await outcome)
             for pause in (*RETRIES, None):
                 try:
                     await self._close(end)
@@ -134,26 +136,25 @@ class CommandRecords:
                     log.warning("how a command ended is not written down, the database is out of reach", trying=pause)
                 else:
                     return
-                if not ended.done():
-                    ended.set_result(end)
+                if not written.done():
+                    written.set_result(end)
                 if pause is not None:
                     await asyncio.sleep(pause)
         except LinkDown:
             pass  # the hub stops, as it does when this task is cancelled
         finally:
-            if not ended.done():
+            if not written.done():
                 if end is None:
-                    ended.set_exception(LinkDown("the hub is stopping"))
+                    written.set_exception(LinkDown("the hub is stopping"))
                 else:
-                    ended.set_result(end)
+                    written.set_result(end)
 
     async def _close(self, record: CommandRecord) -> None:
         async with self._database.session() as session:
             row = await session.get(CommandRow, record.id)
             if row is None:  # pruned since
                 return
-            row.stage, row.delivered, row.finished_at = record.stage, record.delivered, record.finished_at
-            row.result, row.error = _kept(record.result), None if record.error is None else _text(record.error)
+            _end(row, record)
 
     async def read(self, station_id: str, command_id: str) -> CommandRecord | None:
         """A station's command; None when there is none of that id."""
@@ -197,7 +198,8 @@ class CommandRecords:
         )
 
 
-def _ended(record: CommandRecord, end: Outcome) -> CommandRecord:
+def ended(record: CommandRecord, end: Outcome) -> CommandRecord:
+    """The record of a command that ended so."""
     return replace(
         record,
         stage=end.stage,
@@ -207,6 +209,30 @@ def _ended(record: CommandRecord, end: Outcome) -> CommandRecord:
         # by the clock that does not jump
         finished_at=record.created_at + round(end.elapsed * 1000),
     )
+
+
+def kept(record: CommandRecord) -> CommandRecord:
+    """A record as it will be read: without what is too large."""
+    return replace(record, params=_kept(record.params), result=_kept(record.result))
+
+
+def _row(record: CommandRecord) -> CommandRow:
+    row = CommandRow(
+        id=record.id,
+        station_id=record.station_id,
+        type=_text(record.type),
+        params=_kept(record.params),
+        requested_by=record.requested_by,
+        created_at=record.created_at,
+        deadline_at=record.deadline_at,
+    )
+    _end(row, record)
+    return row
+
+
+def _end(row: CommandRow, record: CommandRecord) -> None:
+    row.stage, row.delivered, row.finished_at = record.stage, record.delivered, record.finished_at
+    row.result, row.error = _kept(record.result), None if record.error is None else _text(record.error)
 
 
 def _kept(value: Any) -> Any:

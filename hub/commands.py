@@ -80,10 +80,6 @@ class Commands:
         """Nobody waits any more."""
         self._close(command_id)
 
-    def of_peer(self, requester_id: str) -> list[str]:
-        """The commands of a peer that wait."""
-        return [command_id for command_id, command in self._open.items() if command.requester_id == requester_id]
-
     def _close(self, command_id: str) -> _Open | None:
         command = self._open.pop(command_id, None)
         if command is not None:

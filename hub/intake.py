@@ -31,7 +31,7 @@ from devices.messages import (
     is_relayed,
 )
 from hub.link import LinkDown, OnMessage
-from hub.services import MAX_STATIONS, SYNC, Services
+from hub.services import CALL_ANSWERED, MAX_STATIONS, SYNC, Services
 
 __all__ = ["Intake"]
 
@@ -164,7 +164,7 @@ class Intake:
     def _call(self, station_id: str, payload: bytes) -> None:
         call, services = decode(Call, payload or b"{}"), self._services
         self._heard(station_id, payload)
-        services.listener.station_called(station_id, call.timestamp or services.clock.wall_ms())
+        services.station_called(station_id, call.timestamp or services.clock.wall_ms())
 
     def _reply(self, station_id: str, payload: bytes) -> None:
         reply = decode(CommandReply, payload)
@@ -246,6 +246,9 @@ class Intake:
         if push.event == SYNC:
             if push.id == self._probe:
                 self._synchronized()
+        elif push.event == CALL_ANSWERED:
+            if push.station is not None:
+                self._services.call_over(push.station)
         else:
             self._services.listener.peer_pushed(ids.split("/")[1], push)
 

@@ -32,6 +32,7 @@ from hub.accounts import FirstAdmin
 from hub.audit import Audit
 from hub.authentication import Authenticator
 from hub.build import make_accounts, make_link, make_tokens
+from hub.command_notes import CommandNotes
 from hub.command_records import CommandRecords
 from hub.config import ConfigError, Settings, database_url, secret
 from hub.embedded import EmbeddedLink
@@ -117,6 +118,7 @@ class Hub:
         self.accounts = make_accounts(settings, self.database, self.passwords, clock)
         self.audit = Audit(self.database, clock)
         self.command_records = CommandRecords(self.database, clock)
+        self.command_notes = CommandNotes(self.command_records)
         self.stations = Stations(self.database, self.audit, self.services)
         listener = listen(settings.host, settings.port)
         self.http_port = listener.getsockname()[1]
@@ -167,6 +169,7 @@ class Hub:
             open_registration=settings.open_registration,
             event_rate=settings.event_rate,
             event_burst=settings.event_burst,
+            notes=self.command_notes,
         )
         self.monitor = Monitor(self.gateway)
         self.services.start(self.gateway)
@@ -255,7 +258,7 @@ class Hub:
 
     async def _stop(self) -> None:
         self.services.stop()  # while those who wait can still be told
-        await self.command_records.stop()
+        await asyncio.gather(self.command_records.stop(), self.command_notes.stop())
         self.socketio.stop()  # a poll that waits would hold up the server
         self._server.should_exit = True
         await self._serving

@@ -33,12 +33,13 @@ from devices.messages import (
 from hub import presence, rooms, sessions
 from hub.auth import station_key, user_key
 from hub.authentication import Authenticator
+from hub.calls import Calls
 from hub.commands import Commands, Outcome, Streams
 from hub.link import Link, LinkDown
 from hub.nodes import BEAT, Nodes, new_node_id, node_of
 from hub.status import StatusBoard
 
-__all__ = ["MAX_STATIONS", "SYNC", "Counters", "Listener", "Services"]
+__all__ = ["CALL_ANSWERED", "MAX_STATIONS", "SYNC", "Counters", "Listener", "Services"]
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,8 @@ ANSWER_WINDOW: Final = 10.0
 """Seconds in which a status counts as the answer to a request."""
 MAX_STATIONS: Final = 100_000
 """Station ids that one node keeps; messages of more are counted and dropped."""
+CALL_ANSWERED: Final = "call-answered"
+"""The event of the message that a node sends to each other one when somebody answered a station."""
 SYNC: Final = "sync"
 """The event of the message that a node sends to itself to know that it has read everything."""
 TICK: Final = 0.25
@@ -60,6 +63,9 @@ class Listener(Protocol):
 
     def station_called(self, station_id: str, timestamp: int) -> None:
         """A station calls the centre; milliseconds since 1970."""
+
+    def call_answered(self, station_id: str) -> None:
+        """Somebody answered a station whose call was open."""
 
     def status_answered(self, status: bytes, requesters: Iterable[str]) -> None:
         """The status that these peers asked for."""
@@ -133,6 +139,7 @@ class Services:
         self.board = StatusBoard(clock)
         self.commands = Commands(clock)
         self.streams = Streams(clock)
+        self.calls = Calls(clock)
         self.counters = Counters()
         self.has_synced = asyncio.Event()
         self._waiting: dict[str, asyncio.Future[Outcome]] = {}
@@ -253,6 +260,12 @@ class Services:
         """Sends an event to a peer of another node. Raises LinkDown."""
         self.link.publish(topics.PEER(node_of(peer_id), peer_id), encode(push))
 
+    def _tell_nodes(self, event: str, station_id: str) -> None:
+        """Says something of a station to each other node; one that is out of reach never hears it."""
+        for nid in self.nodes.alive - {self.nid}:
+            push = PeerPush(id=secrets.token_hex(8), event=event, station=station_id)
+            self.publish(topics.PEER(nid, nid), push)
+
     # ---- stations
 
     def require_link(self) -> None:
@@ -362,6 +375,22 @@ class Services:
         self.publish(topics.LIVE_SOCKET(station_id, peer_id), None, retain=True)
         self.change_presence(self.presence.socket_closed(station_id, peer_id))
 
+    def station_called(self, station_id: str, timestamp: int) -> None:
+        """A station calls the centre; every node hears it from the station itself."""
+        self.calls.called(station_id, timestamp)
+        self.listener.station_called(station_id, timestamp)
+
+    def answer_call(self, station_id: str) -> None:
+        """Somebody on this node invited the station: whatever call it had is over, on every node."""
+        self.call_over(station_id)
+        # another node may know of a call that this one, started since, does not
+        self._tell_nodes(CALL_ANSWERED, station_id)
+
+    def call_over(self, station_id: str) -> None:
+        """Somebody, on whatever node, invited the station."""
+        if self.calls.over(station_id):
+            self.listener.call_answered(station_id)
+
     def station_room(self, station_id: str, action: RoomAction) -> None:
         """A station on MQTT enters or leaves a room. Raises MessageError when it was not invited, or is in too many."""
         peer_id = rooms.STATION_PEER + station_id
@@ -378,8 +407,6 @@ class Services:
     def peer_gone(self, peer_id: str) -> None:
         """A socket of this node is closed."""
         self.streams.drop(peer_id)
-        for command_id in self.commands.of_peer(peer_id):
-            self._waiting[command_id].cancel()
         self.change_rooms(self.rooms.leave_all(peer_id))
 
     # ---- what the machines decided
@@ -439,6 +466,7 @@ class Services:
         self.link.cut(station_key(station_id), self.authenticator.credentials.refuses, end=deleted)
         if deleted:
             self.board.forget(station_id)
+            self.calls.over(station_id)
             self.change_presence(self.presence.forget(station_id))
 
 

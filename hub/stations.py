@@ -101,8 +101,14 @@ class Stations:
         known = await self.credential(station_id)
         return None if known is None else Credential(known.key_hash, known.valid_from).opened_by(key)
 
-    async def page(self, which: StationFilter, *, limit: int, offset: int = 0) -> tuple[list[Station], int]:
-        """Some of the stations, and how many match in all."""
+    async def page(
+        self, which: StationFilter, *, limit: int, offset: int = 0, status: bool = True
+    ) -> tuple[list[Station], int]:
+        """Some of the stations, and how many match in all.
+
+        Args:
+            status: with the last status of each; else none is read.
+        """
         entered, deleted = await self._directory.get()
         presence = self._services.presence
         # thousands of comparisons: beside the event loop, in one thread, for with more it would get its turn late
@@ -113,7 +119,7 @@ class Stations:
             entries = await queries.by_ids(session, ids)
         # one may have been deleted since
         there = [station_id for station_id in ids if station_id in entries or station_id in verdicts]
-        return [self._station(station_id, entries.get(station_id)) for station_id in there], total
+        return [self._station(station_id, entries.get(station_id), status=status) for station_id in there], total
 
     async def _read_directory(self) -> tuple[list[queries.Light], set[str]]:
         async with self._database.reading() as session:
@@ -132,10 +138,10 @@ class Stations:
         if not self._services.presence.online(station_id):
             await self.read(station_id)
 
-    def _station(self, station_id: str, entry: StationRow | None) -> Station:
+    def _station(self, station_id: str, entry: StationRow | None, *, status: bool = True) -> Station:
         board = self._services.board
-        status = board.json(station_id) if board.known([station_id]) else None
-        return Station(station_id, entry, self._services.presence.judged(station_id), status)
+        last = board.json(station_id) if status and board.known([station_id]) else None
+        return Station(station_id, entry, self._services.presence.judged(station_id), last)
 
     async def _require_stranger(self, session: Session, station_id: str) -> None:
         """Raises NoSuchStation unless a station that nobody entered was heard of."""

@@ -2,6 +2,8 @@
 
 A message costs one dictionary store on arrival. `flush` validates the newest of each station that somebody watches, drops
 and counts what is stale or invalid, and encodes each station's JSON once. Nothing is parsed that no one will see.
+
+Of each station that was read, the worst state of its devices is known as well; `moved` names those that changed it.
 """
 
 from collections.abc import Collection
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from devices.clock import Clock
-from devices.messages import MessageError, Status, load, pack, why
+from devices.messages import DeviceState, MessageError, Status, load, pack, why
 
 __all__ = ["FUTURE_MS", "STALE_MS", "Counters", "Stale", "StatusBoard", "read_status"]
 
@@ -34,8 +36,8 @@ class Counters:
     clamped: int = 0
 
 
-def read_status(station_id: str, raw: bytes, arrived_ms: int, counters: Counters) -> bytes:
-    """One station's status as the JSON that browsers get.
+def read_status(station_id: str, raw: bytes, arrived_ms: int, counters: Counters) -> tuple[bytes, DeviceState]:
+    """One station's status as the JSON that browsers get, and the worst state of its devices.
 
     The topic's id wins over the payload's; a missing `updatedAt` becomes the hub's time, a missing `summary` is computed,
     extra fields pass through.
@@ -62,7 +64,7 @@ def read_status(station_id: str, raw: bytes, arrived_ms: int, counters: Counters
     value.setdefault("devices", [])
     value["summary"] = status.summarized().model_dump()
     try:
-        return pack(value)
+        return pack(value), status.worst()
     except TypeError:  # orjson's own error is a TypeError
         raise MessageError("data: nested too deep") from None
 
@@ -76,6 +78,9 @@ class StatusBoard:
         self._raw: dict[str, tuple[bytes, int]] = {}
         self._json: dict[str, bytes] = {}
         self._new: dict[str, None] = {}
+        self._state: dict[str, DeviceState] = {}
+        # what the state was when a window of `moved` began, of the stations whose state changed since
+        self._before: dict[str, DeviceState | None] = {}
 
     def __len__(self) -> int:
         """How many stations have ever sent a status."""
@@ -92,7 +97,7 @@ class StatusBoard:
         if waiting is None:
             return None
         try:
-            encoded = read_status(station_id, *waiting, self.counters)
+            encoded, state = read_status(station_id, *waiting, self.counters)
         except Stale:
             self.counters.stale += 1
             return None
@@ -101,11 +106,15 @@ class StatusBoard:
             return None
         self._json[station_id] = encoded
         self._new[station_id] = None
+        before = self._state.get(station_id)
+        if state != before:
+            self._before.setdefault(station_id, before)
+            self._state[station_id] = state
         return encoded
 
     def forget(self, station_id: str) -> None:
         """The station was deleted."""
-        for kept in (self._raw, self._json, self._new):
+        for kept in (self._raw, self._json, self._new, self._state, self._before):
             kept.pop(station_id, None)
 
     def is_new(self, station_id: str) -> bool:
@@ -133,6 +142,15 @@ class StatusBoard:
     def json(self, station_id: str) -> bytes:
         """The newest JSON of a station that `flush` or `known` named."""
         return self._json[station_id]
+
+    def state(self, station_id: str) -> DeviceState:
+        """The worst device state in the newest JSON of a station that `known` or `moved` named."""
+        return self._state[station_id]
+
+    def moved(self) -> list[str]:
+        """Ends a window of its own: the ids of the stations that have another state than when it was called last."""
+        before, self._before = self._before, {}
+        return [station_id for station_id, old in before.items() if self._state[station_id] != old]
 
     def _read_all(self, watched: Collection[str] | None) -> None:
         for station_id in list(self._raw) if watched is None else [sid for sid in watched if sid in self._raw]:

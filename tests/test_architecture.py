@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("devices", "hub", "bridge", "simulator")
-COMPOSITION = {"hub.cli", "hub.serve"}
+COMPOSITION = {"hub.cli", "hub.command_line", "hub.simulate_command", "hub.serve"}
 MAY_IMPORT = {
     "devices": {"devices"},
     "hub": {"devices", "hub"},
@@ -46,7 +46,7 @@ def imports(module: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("module", modules())
 def test_imports_go_one_way(module: str) -> None:
-    """devices <- hub <- bridge <- hub.cli, hub.serve; devices <- simulator <- hub.cli."""
+    """devices <- hub <- bridge <- hub.cli and its commands, hub.serve; devices <- simulator <- hub.cli."""
     allowed = set(PACKAGES) if module in COMPOSITION else MAY_IMPORT[module.split(".")[0]]
     for name in imports(module):
         package = name.split(".")[0]
@@ -57,18 +57,18 @@ def test_imports_go_one_way(module: str) -> None:
 
 IO_MODULES = {"asyncio", "socket", "time", "random", "threading", "amqtt", "gmqtt", "paho", "websockets", "uvicorn"}
 PURE = (
-    *("devices.topics", "devices.messages", "devices.session", "devices.models"),
-    *("hub.presence", "hub.rooms", "hub.sessions", "hub.status", "hub.commands", "hub.acl"),
+    *("devices.topics", "devices.messages", "devices.session", "devices.models", "devices.video.picture"),
+    *("hub.presence", "hub.rooms", "hub.sessions", "hub.status", "hub.commands", "hub.calls", "hub.acl"),
     *(f"devices.mqtt.{name}" for name in ("codes", "properties", "packets", "codec", "stream")),
     *(f"hub.broker.{name}" for name in ("limits", "policy", "message", "router", "retained", "session", "deadlines")),
     *(f"hub.broker.{name}" for name in ("stats", "delivery", "incoming", "handlers", "connection", "engine", "wire")),
     *(f"hub.broker.{name}" for name in ("asking", "commits", "negotiation", "outgoing", "subscriptions")),
     *("hub.credentials", "hub.limits", "hub.throttle", "hub.account_rules", "hub.keys", "hub.ice", "hub.station_list"),
-    *("bridge.protocol", "bridge.batches", "bridge.payloads", "bridge.proxies", "bridge.http.cors"),
+    *("bridge.protocol", "bridge.batches", "bridge.states", "bridge.payloads", "bridge.proxies", "bridge.http.cors"),
     *(f"bridge.socketio.{name}" for name in ("engine_packets", "packets", "parts", "outbox")),
     *(
         f"simulator.judge.{name}"
-        for name in ("presence", "statuses", "commands", "exchanges", "history", "ledger", "slowness")
+        for name in ("presence", "statuses", "commands", "exchanges", "history", "ledger", "slowness", "answers")
     ),
     *(f"simulator.measuring.{name}" for name in ("facts", "histogram", "series", "measures", "recent", "rules")),
     *(f"simulator.scenario.{name}" for name in ("fields", "models", "errors", "toml_lines", "timeline")),
@@ -97,6 +97,8 @@ def test_machines_are_pure(module: str) -> None:
         ("gmqtt", {"hub.remote"}),
         ("paho", {"devices.station", "devices"}),
         ("uvicorn", {"hub.serve", "bridge.http.server"}),
+        ("aiortc", {"devices.video"}),
+        ("av", {"devices.video"}),
         ("jwt", {"hub.auth", "hub.keys"}),
         ("sqlalchemy", {"hub.store"}),
         ("alembic", {"hub.store"}),

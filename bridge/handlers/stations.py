@@ -90,6 +90,7 @@ def invite(gateway: Gateway, peer: Peer, data: Invite) -> None:
         raise EventError(*ROOM_NOT_FOUND)
     command = Command(type="join-room", room_id=data.room_id, inviter_id=peer.peer_id)
     gateway.deliver(data.station_id, command)
+    gateway.services.answer_call(data.station_id)
 
 
 def call_center(gateway: Gateway, peer: Peer, data: StationOnly) -> None:
@@ -132,8 +133,11 @@ def status_update(gateway: Gateway, peer: Peer, data: Status) -> None:
 
 
 def command(gateway: Gateway, peer: Peer, data: CommandRequest) -> Awaitable[CommandDone]:
-    sent = send_command(gateway, data.station_id, data.type, data.params, data.timeout_ms, peer.peer_id)
-    return _done(*sent)
+    what = data.station_id, data.type, data.params, data.timeout_ms
+    command_id, outcome = send_command(gateway, *what, peer.peer_id)
+    if gateway.notes is not None:
+        gateway.notes.note(command_id, *what, peer.identity.user_id, outcome)
+    return _done(command_id, outcome)
 
 
 async def _done(command_id: str, waiting: asyncio.Future[Outcome]) -> CommandDone:
@@ -151,6 +155,8 @@ def command_reply(gateway: Gateway, peer: Peer, data: CommandReply) -> None:
 def watch(gateway: Gateway, peer: Peer, data: Watch) -> Watching:
     peer.watch = frozenset(data.stations)
     peer.charge(FIRST_BATCH)
+    if data.states is not None:
+        gateway.show_states(peer, wanted=data.states)
     gateway.batches.first(peer)
     return Watching(watching=len(peer.watch))
 
@@ -159,6 +165,7 @@ def unwatch(gateway: Gateway, peer: Peer, data: Unwatch) -> Watching:
     if data.stations is None:
         peer.watch = None
         peer.charge(FIRST_BATCH)
+        gateway.show_states(peer, wanted=False)
         gateway.batches.first(peer)
         return Watching(watching=len(gateway.services.presence))
     # of "all", those known now are meant: a set with exceptions would have to be matched on every flush

@@ -155,7 +155,7 @@ async def send_station_command(
 async def list_commands(
     records: RecordsOf, _: Operator, station_id: StationOf, limit: Limit = 50, offset: Offset = 0
 ) -> CommandPage:
-    """The commands that a station was sent over HTTP, newest first; 30 days of them are kept, 100,000 of all stations."""
+    """The commands that people sent to a station, by whatever door, newest first; kept for 30 days, 100,000 of all stations."""
     found, total = await records.page(station_id, limit=limit, offset=offset)
     return CommandPage(items=[_item(record) for record in found], total=total, limit=limit, offset=offset)
 

@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 from bridge.http.audit import AuthorOf
 from bridge.http.errors import responses
 from bridge.http.identity import GatewayOf, Viewer
-from bridge.http.paging import Limit, Offset
+from bridge.http.paging import LongLimit, Offset
 from bridge.http.station_models import (
     CreatedStation,
     NewStation,
@@ -68,7 +68,8 @@ async def list_stations(
     state: Literal["online", "offline"] | SkipJsonSchema[None] = None,
     registered: Annotated[bool | SkipJsonSchema[None], Query(description="Whether somebody entered it.")] = None,
     sort: Annotated[Sort, Query(description="`-`: descending; who is online counts as seen last.")] = "id",
-    limit: Limit = 50,
+    status: Annotated[bool, Query(description="false: without statuses, for who has them pushed.")] = True,
+    limit: LongLimit = 50,
     offset: Offset = 0,
 ) -> Response:
     """All stations, those included that were only heard of."""
@@ -81,7 +82,7 @@ async def list_stations(
         sort=key,
         descending=sort.startswith("-"),
     )
-    found, total = await stations.page(which, limit=limit, offset=offset)
+    found, total = await stations.page(which, limit=limit, offset=offset, status=status)
     items, room = list[dict[str, Any]](), PAGE_STATUS_BYTES
     for station in found:
         size = len(station.status or b"")

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from bridge.connection import text_frame
-from bridge.dispatch import dispatch
+from bridge.dispatch import dispatch, read_wanted
 from bridge.door import Handshake
 from bridge.errors import (
     ADMIN_ONLY,
@@ -161,17 +161,22 @@ class HubApplication:
             elif socket.namespace == ADMIN and not identity.has("admin"):
                 socket.refuse(ADMIN_ONLY)
             elif socket.asked:
-                self._let_in(socket, identity, errors_in_ack)
+                self._let_in(socket, identity, auth, errors_in_ack=errors_in_ack)
 
         self._gateway.login(token_of(auth, socket.handshake), logged_in)
 
-    def _let_in(self, socket: NamespaceSocket, identity: Identity, errors_in_ack: bool) -> None:
+    def _let_in(
+        self, socket: NamespaceSocket, identity: Identity, auth: Mapping[str, Any], *, errors_in_ack: bool
+    ) -> None:
         gateway, admin = self._gateway, socket.namespace == ADMIN
         kind: type[_SocketIoPeer] = AdminPeer if admin else MainPeer
         peer = gateway.new_peer(kind, identity, socket.wire, admin=admin)
         peer.put_in(socket)
         socket.accept(peer.peer_id, _Member(gateway, socket, peer, errors_in_ack=errors_in_ack))
-        gateway.connect(peer)
+        wanted, malformed = read_wanted(auth)
+        if malformed is not None:
+            peer.complain(str(malformed))
+        gateway.connect(peer, wanted)
         if admin:
             peer.push("monitor-update", self._monitor.update())
 

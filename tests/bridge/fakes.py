@@ -1,5 +1,6 @@
 """A door without a socket: what a peer was sent, in order."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -7,6 +8,7 @@ import orjson
 from bridge.dispatch import dispatch
 from bridge.errors import EventError
 from bridge.gateway import Gateway
+from bridge.payloads import Wanted
 from bridge.peer import Peer
 from hub.auth import Identity, Tokens
 from hub.authentication import Authenticator
@@ -86,13 +88,20 @@ class Bench:
         self.link.settle()
         assert self.services.has_synced.is_set()
 
-    def join(self, who: Identity | None = None, *, reads: bool = True) -> FakePeer:
-        """A peer connects."""
+    def join(
+        self,
+        who: Identity | None = None,
+        *,
+        reads: bool = True,
+        watch: Sequence[str] | None = None,
+        states: bool = False,
+    ) -> FakePeer:
+        """A peer connects; `watch` and `states` as in a login."""
         bucket = TokenBucket(self.gateway.event_rate, self.gateway.event_burst)
         peer = FakePeer(
             self.gateway.new_peer_id(), who or identity(), FakeWire(reads=reads), bucket, self.clock.monotonic
         )
-        self.gateway.connect(peer)
+        self.gateway.connect(peer, Wanted(watch=None if watch is None else list(watch), states=states))
         return peer
 
     def call(self, peer: FakePeer, event: str, data: Any = None) -> Any:

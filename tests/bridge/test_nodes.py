@@ -2,6 +2,7 @@
 
 import pytest
 
+from bridge.dispatch import dispatch
 from bridge.errors import EventError
 from hub.nodes import BEAT, NODE_TIMEOUT
 from tests.bridge.fakes import Bench, FakePeer, identity
@@ -257,3 +258,54 @@ def test_a_third_node_finds_everything(cluster: Cluster) -> None:
         cluster.beat()
         cluster.here.say("st-1", "status", {"devices": []})
     assert [event for event, _ in browser.take() if event != "batch-station-status-update"] == []
+
+
+RINGING, ANSWERED = "station-incoming-call", "station-call-answered"
+
+
+class TestCalls:
+    def calls(self, *peers: FakePeer) -> list[list[str]]:
+        return [[event for event, _ in peer.take() if event in (RINGING, ANSWERED)] for peer in peers]
+
+    @pytest.mark.parametrize("station_id", ["st-1", "ws-1"])
+    def test_answered_on_every_node(self, cluster: Cluster, station_id: str) -> None:
+        """Once each, of stations on MQTT and of those on another node's WebSocket."""
+        mine, theirs, station, room_id = cluster.meeting()
+        cluster.here.station("st-1")
+        if station_id == "st-1":
+            cluster.here.say("st-1", "call", {})
+        else:
+            cluster.there.call(station, "station-call-center", {"stationId": "ws-1"})
+        for _ in range(2):
+            cluster.here.call(mine, "station-invite", {"stationId": station_id, "roomId": room_id})
+        assert self.calls(mine, theirs) == [[RINGING, ANSWERED], [RINGING, ANSWERED]]
+        for bench in (cluster.here, cluster.there):
+            assert bench.services.calls.open() == []
+
+    def test_answered_by_two_at_once(self, cluster: Cluster) -> None:
+        """Both nodes know it before they hear of each other: it is told once."""
+        mine, theirs, _, room_id = cluster.meeting()
+        cluster.here.station("st-1")
+        cluster.here.say("st-1", "call", {})
+        for bench, peer in ((cluster.here, mine), (cluster.there, theirs)):
+            dispatch(
+                bench.gateway, peer, "station-invite", {"stationId": "st-1", "roomId": room_id}, lambda _, error: None
+            )
+        cluster.broker.settle()
+        assert self.calls(mine, theirs) == [[RINGING, ANSWERED], [RINGING, ANSWERED]]
+
+    def test_answered_by_a_node_that_knows_of_no_call(self, cluster: Cluster) -> None:
+        """One that started since: where it rings it stops."""
+        mine, theirs, _, room_id = cluster.meeting()
+        cluster.here.station("st-1")
+        cluster.here.say("st-1", "call", {})
+        cluster.here.services.calls.over("st-1")
+        cluster.here.call(mine, "station-invite", {"stationId": "st-1", "roomId": room_id})
+        assert self.calls(mine, theirs) == [[RINGING], [RINGING, ANSWERED]]
+
+    def test_a_message_that_names_no_station(self, cluster: Cluster) -> None:
+        """It is ignored."""
+        nid = NODES[0]
+        cluster.broker.route(f"peers/{nid}/{nid}", b'{"id":"x","event":"call-answered"}')
+        cluster.broker.settle()
+        assert cluster.here.services.counters.malformed == 0

@@ -75,6 +75,37 @@ def hub() -> Hub:
 # ---- who is let in
 
 
+@pytest.mark.parametrize(
+    ("auth", "first"),
+    [
+        ({}, [("batch-station-status-update", ["st-1", "st-2"])]),
+        ({"watch": ["st-2"]}, [("batch-station-status-update", ["st-2"])]),
+        ({"watch": []}, []),
+        ({"watch": [], "states": True}, [("batch-station-state-update", ["st-1", "st-2"])]),
+    ],
+)
+def test_what_is_watched_from_the_start(hub: Hub, auth: dict[str, Any], first: list[Any]) -> None:
+    """`auth` may say it, as the first frame of the native door; who says nothing gets all."""
+    for station_id in ("st-1", "st-2"):
+        hub.say(station_id, "status", {"devices": []})
+    client = hub.machine.websocket()
+    client.take()
+    _, *pushes = hub.enter(client, **auth)
+    assert [(name, [item["stationId"] for item in batch]) for name, batch in events(pushes)] == first
+
+
+def test_a_malformed_watch(hub: Hub) -> None:
+    """It is let in, told what is wrong, and watches nothing."""
+    hub.say("st-1", "status", {"devices": []})
+    client = hub.machine.websocket()
+    client.take()
+    _, *pushes = hub.enter(client, watch="st-1", states=True)
+    ((name, failure),) = events(pushes)
+    assert name == "exception"
+    assert failure["message"].startswith("INVALID_ARGUMENT: watch: ")
+    assert (hub.peer.watch, hub.peer.states) == (frozenset(), False)
+
+
 def test_let_in(hub: Hub) -> None:
     """The socket id is the peer id, and not the session's; no welcome follows."""
     client = hub.websocket()

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from bridge.http.commands import CommandFailure, CommandItem, CommandPage
+from devices.operator import RequestFailed
 from devices.station import Job, Station
 from hub.serve import Hub
 from tests.e2e.conftest import World, settings
@@ -276,3 +277,31 @@ async def test_the_database_is_out_of_reach(
         answer = await http.post(PATH, json={"type": "open"})
     assert (answer.status_code, answer.json()["message"]) == (503, "The database cannot be reached")
     assert gate.opened == []
+
+
+async def test_by_event(world: World, http: httpx.AsyncClient, gate: Gate) -> None:
+    """What a browser sends is in the same list, a moment later."""
+    browser = await world.operator()
+    ack = await browser.request("station-command", {"stationId": "st-1", "type": "open", "params": {"lane": 1}})
+    with pytest.raises(RequestFailed):
+        await browser.request("station-command", {"stationId": "st-1", "type": "fail"})
+    async with asyncio.timeout(GUARD):
+        items = list[Any]()
+        while {item["stage"] for item in items} != {"done", "error"}:
+            items = (await http.get(PATH)).json()["items"]
+    (record,) = (item for item in items if item["id"] == ack["id"])
+    assert (record["stage"], record["params"], record["result"]) == ("done", {"lane": 1}, ack["result"])
+    assert record["requestedBy"] == world.hub.gateway.peers[browser.peer_id].identity.user_id
+
+
+async def test_by_a_browser_that_left(world: World, http: httpx.AsyncClient, gate: Gate) -> None:
+    """What the station did is known all the same."""
+    browser = await world.operator()
+    await browser.send("station-command", {"stationId": "st-1", "type": "wait", "timeoutMs": 20_000})
+    async with asyncio.timeout(GUARD):
+        while not (items := (await http.get(PATH)).json()["items"]):
+            pass
+    await browser.close()
+    await until(lambda: browser.peer_id not in world.hub.gateway.peers)
+    gate.go.set()
+    assert (await ended(http, items[0]["id"]))["result"] == "late"

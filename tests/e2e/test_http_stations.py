@@ -107,6 +107,20 @@ async def test_list(world: World, admin: httpx.AsyncClient) -> None:
     assert (await admin.get("/stations/online")).json() == {"stations": ["st-2", "st-3"]}
 
 
+async def test_without_statuses(world: World, admin: httpx.AsyncClient) -> None:
+    """For who has them pushed: nothing is read of them, all else is the same."""
+    await world.connect(world.station("st-1"))
+    board = world.hub.services.board
+    await until(lambda: len(board) == 1)
+    for number in range(3):
+        await entered(admin, f"other-{number}")
+    with_them = (await admin.get("/stations?limit=500")).json()
+    without = (await admin.get("/stations?limit=500&status=false")).json()
+    assert [item.pop("status") for item in without["items"]] == [None] * 4
+    assert with_them["items"][-1].pop("status")["stationId"] == "st-1"
+    assert [item | {"status": 0} for item in without["items"]] == [item | {"status": 0} for item in with_them["items"]]
+
+
 async def test_large_statuses(world: World, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page holds no more bytes of them than it may; what does not fit is read with its station alone."""
     for station_id, devices in (("st-1", 50), ("st-2", 0)):
@@ -190,7 +204,17 @@ async def test_malformed(admin: httpx.AsyncClient, body: Any) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=201", "limit=x", "offset=-1", "offset=1000001", "sort=color", "state=gone", "registered=maybe"],
+    [
+        "limit=0",
+        "limit=501",
+        "limit=x",
+        "offset=-1",
+        "offset=1000001",
+        "sort=color",
+        "state=gone",
+        "registered=maybe",
+        "status=some",
+    ],
 )
 async def test_malformed_query(admin: httpx.AsyncClient, query: str) -> None:
     assert (await admin.get(f"/stations?{query}")).status_code == 400

@@ -266,3 +266,25 @@ async def test_refused_by_the_operator_client(world: World) -> None:
     with pytest.raises(Refused, match="UNAUTHORIZED: Unauthorized"):
         async with Operator(world.hub.http_url, token="bad"):
             pass
+
+
+async def test_what_is_watched_from_the_start(world: World) -> None:
+    """A console that says so with its token gets no more than that, and how all the others are in one word."""
+    stations = [await world.ws_station(f"st-{number}") for number in range(3)]
+    for number, station in enumerate(stations):
+        devices = [{"deviceId": "d", "status": ("online", "warning", "error")[number]}]
+        await station.request("station-status-update", {"devices": devices})
+    await until(lambda: len(world.hub.services.board) == 3)
+    token = world.hub.tokens.mint_user("u1", role="viewer")
+    async with Operator(world.hub.http_url, token=token, watch=["st-1"], states=True) as console:
+        event, states = await console.next_push()
+        assert event == "batch-station-state-update"
+        assert {item["stationId"]: item["state"] for item in states} == {
+            "st-0": "online",
+            "st-1": "warning",
+            "st-2": "error",
+        }
+        event, statuses = await console.next_push()
+        assert (event, [status["stationId"] for status in statuses]) == ("batch-station-status-update", ["st-1"])
+        await stations[2].request("station-status-update", {"devices": []})
+        assert await console.next_push() == ("batch-station-state-update", [{"stationId": "st-2", "state": "online"}])

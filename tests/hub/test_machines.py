@@ -310,7 +310,8 @@ class TestCommands:
         with pytest.raises(OverflowError):
             commands.open("more", "st-1", "p1", 5.0)
         commands.open("other", "st-1", "p2", 5.0)
-        assert len(commands.of_peer("p1")) == MAX_OPEN_OF_PEER
+        commands.cancel("0")
+        commands.open("again", "st-1", "p1", 5.0)
 
 
 class TestStreams:

@@ -97,6 +97,63 @@ def test_nothing_is_parsed_that_no_one_sees(bench: Bench) -> None:
     assert len(bench.board) == 2
 
 
+def device(state: str) -> dict[str, str]:
+    return {"deviceId": state, "status": state}
+
+
+@pytest.mark.parametrize(
+    ("states", "worst"),
+    [
+        ([], "online"),
+        (["online"], "online"),
+        (["online", "warning"], "warning"),
+        (["warning", "offline", "online"], "offline"),
+        (["offline", "error", "warning", "online"], "error"),
+    ],
+)
+def test_the_state_of_a_station_is_its_worst_devices(bench: Bench, states: list[str], worst: str) -> None:
+    """Whatever the summary says; what is offline does not work at all, what warns still does."""
+    bench.send(devices=[device(state) for state in states], summary={"error": 9})
+    assert bench.flush()["st-1"]["summary"]["error"] == 9
+    assert bench.board.state("st-1") == worst
+
+
+def test_a_device_that_does_not_say(bench: Bench) -> None:
+    """It is online, as everywhere."""
+    bench.send(devices=[{"deviceId": "a"}])
+    bench.flush()
+    assert bench.board.state("st-1") == "online"
+
+
+def test_moved(bench: Bench) -> None:
+    """Those whose state is another than when it was asked last; who came back to it meanwhile did not move."""
+    bench.send("st-1", devices=[])
+    bench.send("st-2", devices=[device("warning")])
+    bench.flush()
+    assert bench.board.moved() == ["st-1", "st-2"]
+    for state in ("error", "online"):
+        bench.send("st-1", devices=[device(state)])
+        bench.flush()
+    bench.send("st-2", devices=[device("error")])
+    bench.flush()
+    assert bench.board.moved() == ["st-2"]
+    bench.send("st-2", devices=[device("error"), device("online")])
+    bench.board.arrived("st-1", b"not json")
+    bench.flush()
+    assert bench.board.moved() == []
+
+
+def test_a_station_that_is_forgotten_did_not_move(bench: Bench) -> None:
+    """When it is there again, it did."""
+    bench.send(devices=[device("error")])
+    bench.flush()
+    bench.board.forget("st-1")
+    assert bench.board.moved() == []
+    bench.send(devices=[device("error")])
+    bench.flush()
+    assert bench.board.moved() == ["st-1"]
+
+
 def test_known(bench: Bench) -> None:
     """All that ever sent a good status, what waits for the flush included."""
     bench.send("st-1", devices=[])
