@@ -7,6 +7,7 @@ import orjson
 import psutil
 
 from bridge.gateway import Gateway
+from hub.embedded import EmbeddedLink
 from hub.services import Services
 
 __all__ = ["INTERVAL", "Monitor", "room_list"]
@@ -69,6 +70,7 @@ class Monitor:
                 "events": gateway.counters.events,
                 "errors": sum(gateway.counters.errors.values()),
             },
+            "broker": _broker(services.link) if isinstance(services.link, EmbeddedLink) else None,
         }
 
     def _machine(self) -> dict[str, Any]:
@@ -94,3 +96,27 @@ class Monitor:
             "writePerSec": round((counters.write_bytes - old.write_bytes) / seconds),
             "activePercent": round(min(100.0, busy / seconds / 10), 1),
         }
+
+
+def _broker(link: EmbeddedLink) -> dict[str, Any] | None:
+    """What there is in the broker of this process, what it has done since its start, and where it listens; None: it has ended."""
+    if not link.connected:
+        return None
+    engine = link.broker.engine
+    gauges, stats = engine.gauges(), engine.stats
+    return {
+        "connections": gauges.connections,
+        "sessions": gauges.sessions,
+        "subscriptions": gauges.subscriptions,
+        "retained": gauges.retained,
+        "queued": gauges.queued,
+        "inflight": gauges.inflight,
+        "messagesReceived": stats.messages_received,
+        "messagesSent": stats.messages_sent,
+        "bytesReceived": stats.bytes_received,
+        "bytesSent": stats.bytes_sent,
+        "dropped": sum(stats.dropped.values()),
+        "denied": sum(stats.denied.values()),
+        "refused": stats.refused,
+        "ports": {"mqtt": link.mqtt_port, "ws": link.mqtt_ws_port, "mqtts": link.mqtts_port},
+    }

@@ -23,7 +23,6 @@ from hub.broker.limits import Limits
 from hub.broker.storage import Synchronous
 from hub.jwks import is_key_url
 from hub.log import LogFormat, LogLevel
-from hub.store.database import file_url
 
 __all__ = [
     "LOOPBACK",
@@ -363,6 +362,8 @@ def database_url(settings: Settings) -> str:
     """The database, given or a file in the data directory. Raises ConfigError."""
     if settings.database is not None:
         return settings.database.get_secret_value()
+    from hub.store.database import file_url  # SQLAlchemy takes its time: `hub token` and `hub simulate` need none of it
+
     return file_url(data_directory(settings) / DATABASE_FILE)
 
 

@@ -70,7 +70,10 @@ PURE = (
         f"simulator.judge.{name}"
         for name in ("presence", "statuses", "commands", "exchanges", "history", "ledger", "slowness", "answers")
     ),
-    *(f"simulator.measuring.{name}" for name in ("facts", "histogram", "series", "measures", "recent", "rules")),
+    *(
+        f"simulator.measuring.{name}"
+        for name in ("facts", "histogram", "series", "measures", "recent", "rules", "members")
+    ),
     *(f"simulator.scenario.{name}" for name in ("fields", "models", "errors", "toml_lines", "timeline")),
     *(
         f"simulator.reports.{name}"

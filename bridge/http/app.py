@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bridge.gateway import Gateway
 from bridge.http import audit as audit_trail
-from bridge.http import auth, commands, docs, errors, ice, rooms, system, users
+from bridge.http import auth, commands, console, docs, errors, ice, rooms, system, users
 from bridge.http import stations as fleet
 from bridge.http.context import HttpSettings
 from bridge.http.headers import Frame
@@ -24,7 +24,7 @@ __all__ = ["SOCKETIO_PATH", "HttpSettings", "create_app"]
 
 SOCKETIO_PATH = "/socket.io"
 
-SUBJECTS = (system, docs, auth, users, rooms, fleet, commands, ice, audit_trail)
+SUBJECTS = (system, console, docs, auth, users, rooms, fleet, commands, ice, audit_trail)
 _ABOUT = "Stations on MQTT, browsers on WebSocket. Get a token at `/auth`, then press Authorize."
 
 

@@ -1,11 +1,10 @@
-"""Health, metrics, and the page at `/`."""
+"""Health and metrics."""
 
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
@@ -17,14 +16,6 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["system"])
 
-_CONSOLE: Final = files("bridge").joinpath("console/index.html").read_text(encoding="utf-8")
-_CONSOLE_HEADERS: Final = {
-    "Content-Security-Policy": (
-        "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src data:;"
-        " connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-    ),
-    "Cache-Control": "no-cache",
-}
 _METRICS: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 }
@@ -70,9 +61,3 @@ async def metrics(request: Request, gateway: GatewayOf) -> Response:
         generate_latest(registry(gateway, request.app.state.socketio, request.app.state.database)),
         media_type=CONTENT_TYPE_LATEST,
     )
-
-
-@router.get("/", response_class=HTMLResponse, include_in_schema=False)
-async def console() -> HTMLResponse:
-    """The page that signs in and shows the fleet."""
-    return HTMLResponse(_CONSOLE, headers=_CONSOLE_HEADERS)

@@ -1,0 +1,208 @@
+/** One connection to one other peer: offers, answers and candidates in an order that a browser takes. */
+import { Emitter } from "../lib/emitter.js";
+import { candidateFragment } from "./candidates.js";
+
+const MAX_CANDIDATES = 64;
+/** Milliseconds that a broken connection has to come back by itself, or with a new offer. */
+const RECOVERS_WITHIN = 8_000;
+/** Milliseconds between two looks whether anything still comes from a peer that the hub says is gone. */
+const LOOKS_EVERY = 1_000;
+const SILENT_LOOKS = 3;
+/** Milliseconds in which what was on its way when the other side hung up has come. */
+const ARRIVES_WITHIN = 300;
+
+/**
+ * A connection to a peer. It takes either side: `offer()`, or `take` an offer of theirs.
+ *
+ * Emits `tracks`; `connected`; `trouble` (boolean): it is interrupted, or not any more; `over` (reason) once: `lost`, `bad`, `left`;
+ * `orphaned`: the other side cannot be reached by the hub any more, but goes on sending.
+ */
+export class Peering extends Emitter {
+  /** @type {MediaStreamTrack[]} of the other side. */
+  tracks = [];
+  connected = false;
+  over = false;
+  #pc;
+  #waiting = [];
+  #work = Promise.resolve();
+  #timers = {};
+  #fragments = new Set();
+
+  /**
+   * @param {object} options
+   * @param {string} options.peerId
+   * @param {any} options.clock
+   * @param {RTCPeerConnection} options.pc
+   * @param {MediaStreamTrack[]} options.own tracks to send.
+   * @param {MediaStream | null} options.stream that they are of.
+   * @param {(event: "offer" | "answer" | "ice-candidate", content: any) => void} options.signal tells the other side.
+   */
+  constructor({ peerId, clock, pc, own, stream, signal }) {
+    super();
+    Object.assign(this, { peerId, clock, signal });
+    this.#pc = pc;
+    this.offers = false;
+    this.#listen(pc);
+    this.own = own;
+    this.stream = stream;
+  }
+
+  #listen(pc) {
+    pc.onicecandidate = ({ candidate }) => candidate && this.signal("ice-candidate", candidate.toJSON());
+    pc.ontrack = ({ track }) => {
+      this.tracks = [...this.tracks, track];
+      this.emit("tracks");
+    };
+    pc.onconnectionstatechange = () => this.#changed(pc.connectionState);
+  }
+
+  /** Offers what there is to send, and to receive picture and sound. */
+  offer() {
+    this.offers = true;
+    for (const track of this.own) this.#pc.addTrack(track, this.stream);
+    for (const kind of ["audio", "video"]) {
+      if (!this.own.some((track) => track.kind === kind)) this.#pc.addTransceiver(kind, { direction: "recvonly" });
+    }
+    return this.#offer();
+  }
+
+  #offer(options) {
+    return this.#do(async (pc) => {
+      await pc.setLocalDescription(await pc.createOffer(options));
+      this.signal("offer", { type: "offer", sdp: pc.localDescription.sdp });
+    });
+  }
+
+  /** An offer of theirs; the first one, or another one for the same connection. */
+  takeOffer(offer) {
+    return this.#do(async (pc) => {
+      await pc.setRemoteDescription({ type: "offer", sdp: offer.sdp });
+      this.#described(offer.sdp);
+      if (!this.added) {
+        this.added = true;
+        for (const track of this.own) pc.addTrack(track, this.stream);
+      }
+      await pc.setLocalDescription(await pc.createAnswer());
+      this.signal("answer", { type: "answer", sdp: pc.localDescription.sdp });
+    });
+  }
+
+  /** Their answer. One that comes twice, or that nobody waits for, is passed over. */
+  takeAnswer(answer) {
+    return this.#do(async (pc) => {
+      if (pc.signalingState !== "have-local-offer") return;
+      await pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+      this.#described(answer.sdp);
+    });
+  }
+
+  /** A candidate of theirs; one that comes before the description that it is of waits for it. */
+  candidate(candidate) {
+    if (this.over) return;
+    if (this.#isCurrent(candidate)) this.#add(candidate);
+    else if (this.#waiting.length < MAX_CANDIDATES) this.#waiting.push(candidate);
+  }
+
+  /** Sends another track in place of that of its kind. */
+  async replace(track) {
+    const sender = this.#pc.getSenders?.().find((one) => one.track?.kind === track.kind);
+    if (!this.over && sender) await sender.replaceTrack(track).catch(() => {});
+  }
+
+  /** The hub says that the other side is gone: it hung up, or only its way to the hub is broken. What it sends tells. */
+  async orphan() {
+    if (!this.connected) return this.#end("left");
+    if (this.orphaned !== undefined) return;
+    this.orphaned = false;
+    await this.#wait(ARRIVES_WITHIN);
+    let received = await this.#received();
+    for (let silent = 0; !this.over; ) {
+      await this.#wait(LOOKS_EVERY);
+      const now = await this.#received();
+      silent = now === received ? silent + 1 : 0;
+      received = now;
+      // one look tells of a peer that hung up; more are needed of one that is known to go on
+      if (silent >= (this.orphaned ? SILENT_LOOKS : 1)) return this.#end("left");
+      if (silent === 0 && !this.orphaned) {
+        this.orphaned = true;
+        this.emit("orphaned");
+      }
+    }
+  }
+
+  async #received() {
+    const report = await this.#pc.getStats().catch(() => null);
+    let bytes = 0;
+    for (const stats of report?.values() ?? []) if (stats.type === "transport" || stats.type === "inbound-rtp") bytes += stats.bytesReceived ?? 0;
+    return bytes;
+  }
+
+  #wait(ms) {
+    return new Promise((resolve) => this.clock.setTimeout(resolve, ms));
+  }
+
+  /** One thing after another: an answer is not made while an offer is still being read. */
+  #do(work) {
+    const done = this.#work.then(async () => {
+      if (!this.over) await work(this.#pc);
+    });
+    this.#work = done.catch(() => this.#end("bad"));
+    return this.#work;
+  }
+
+  #described(sdp) {
+    this.#fragments = new Set([...sdp.matchAll(/^a=ice-ufrag:(\S+)/gm)].map((found) => found[1]));
+    const waiting = this.#waiting.splice(0);
+    for (const candidate of waiting) this.candidate(candidate);
+  }
+
+  #isCurrent(candidate) {
+    if (!this.#pc.remoteDescription) return false;
+    const fragment = candidateFragment(candidate);
+    return fragment === null || this.#fragments.has(fragment);
+  }
+
+  #add(candidate) {
+    // what is no candidate is the other side's mistake; the connection may come about without it
+    this.#pc.addIceCandidate(candidate).catch(() => {});
+  }
+
+  #changed(state) {
+    if (this.over) return;
+    if (state === "connected") {
+      this.#clear("lost");
+      this.connected = true;
+      this.emit("trouble", false);
+      this.emit("connected");
+    } else if (state === "closed") {
+      this.#end("lost");
+    } else if (state === "disconnected" || state === "failed") {
+      this.emit("trouble", true);
+      this.#timers.lost ??= this.clock.setTimeout(() => this.#end("lost"), RECOVERS_WITHIN);
+      // who offered offers anew; nobody hears it while the hub is away, and then the time above runs out
+      if (state === "failed" && this.offers) this.#offer({ iceRestart: true });
+    }
+  }
+
+  #clear(name) {
+    if (this.#timers[name] !== undefined) this.clock.clearTimeout(this.#timers[name]);
+    delete this.#timers[name];
+  }
+
+  #end(reason) {
+    if (this.over) return;
+    this.close();
+    this.emit("over", reason);
+  }
+
+  /** Ends it. */
+  close() {
+    if (this.over) return;
+    this.over = true;
+    this.#clear("lost");
+    const pc = this.#pc;
+    pc.onicecandidate = pc.ontrack = pc.onconnectionstatechange = null;
+    pc.close();
+    this.tracks = [];
+  }
+}

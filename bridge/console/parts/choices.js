@@ -1,0 +1,33 @@
+/** Choosing the language, and light or dark. */
+import { h, fill, Part } from "../lib/dom.js";
+
+const NAMES = { en: "English", zh: "中文" };
+
+class Choice extends Part {
+  constructor(app) {
+    super();
+    this.app = app;
+  }
+
+  /** @param {[string, string][]} options value and text. */
+  choose(label, options, chosen, choose) {
+    const select = h("select", { "aria-label": label, onchange: () => choose(select.value) }, options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
+    fill(this, select);
+  }
+}
+
+export class LanguageChoice extends Choice {
+  make() {
+    const { texts, preferences, t } = this.app;
+    this.choose(t("choose.language"), texts.languages.map((language) => [language, NAMES[language] ?? language]), texts.language, (language) => preferences.set("language", language));
+  }
+}
+customElements.define("hub-language", LanguageChoice);
+
+export class ThemeChoice extends Choice {
+  make() {
+    const { preferences, t } = this.app;
+    this.choose(t("choose.theme"), ["auto", "light", "dark"].map((theme) => [theme, t(`theme.${theme}`)]), preferences.get("theme"), (theme) => preferences.set("theme", theme));
+  }
+}
+customElements.define("hub-theme", ThemeChoice);

@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { History, WINDOW } from "../../bridge/console/core/history.js";
+import { reading, unitOf } from "../../bridge/console/core/metrics.js";
+import { Emitter } from "../../bridge/console/lib/emitter.js";
+import { FakeClock } from "./fakes.js";
+
+function world() {
+  const clock = new FakeClock();
+  const fleet = new Emitter();
+  const history = new History({ fleet, clock });
+  let reports = 0;
+  const report = (metrics, { id = "st-1", deviceId = "d", heard = clock.now(), updatedAt = ++reports } = {}) => {
+    const devices = [{ deviceId, metrics }];
+    fleet.emit("status", { id, heard, status: { stationId: id, updatedAt, devices } });
+  };
+  return { clock, fleet, history, report, values: (metric = "temp", id = "st-1", deviceId = "d") => history.read(id, deviceId, metric).values };
+}
+
+test("numbers are kept with the time they came, the window's, oldest first", () => {
+  const { clock, history, report, values } = world();
+  const began = clock.now();
+  report({ temp: 1 });
+  clock.pass(1000);
+  report({ temp: 2.5 });
+  assert.deepEqual(history.read("st-1", "d", "temp"), { times: [began, began + 1000], values: [1, 2.5], gap: 4000 });
+  clock.pass(WINDOW - 500);
+  assert.deepEqual(values(), [2.5]);
+  clock.pass(1000);
+  assert.deepEqual(values(), []);
+  assert.deepEqual(values("temp", "st-2"), []);
+  assert.deepEqual(values("other"), []);
+});
+
+test("memory is bounded: a ring turns, and the newest stay", () => {
+  const { clock, report, values } = world();
+  for (let n = 0; n < 5000; n++) {
+    report({ temp: n });
+    clock.pass(500);
+  }
+  const kept = values();
+  assert.ok(kept.length > 600 && kept.length <= 640, String(kept.length));
+  assert.equal(kept.at(-1), 4999);
+  assert.deepEqual(kept, Array.from(kept, (_, at) => kept[0] + at));
+});
+
+test("a ten minutes' window at one a second is kept whole", () => {
+  const { clock, report, values } = world();
+  for (let n = 0; n < 900; n++) {
+    report({ temp: n });
+    clock.pass(1000);
+  }
+  assert.equal(values().length, 600);
+});
+
+test("of too many stations the one that reported longest ago is forgotten", () => {
+  const { history, report, values } = world();
+  for (let n = 0; n < 400; n++) report({ temp: n }, { id: `st-${n}` });
+  report({ temp: 0 }, { id: "st-0" });
+  report({ temp: 400 }, { id: "st-400" });
+  assert.equal(history.stations, 400);
+  assert.deepEqual(values("temp", "st-1"), []);
+  assert.equal(values("temp", "st-0").length, 2);
+  history.clear();
+  assert.equal(history.stations, 0);
+});
+
+test("a station with thousands of numbers takes no more room than one with many", () => {
+  const { report, values } = world();
+  report(Object.fromEntries(Array.from({ length: 5000 }, (_, n) => [`m${n}`, n])));
+  assert.deepEqual(values("m0"), [0]);
+  assert.deepEqual(values("m4999"), []);
+});
+
+test("a device that comes later finds room where others went", () => {
+  const { report, values } = world();
+  report(Object.fromEntries(Array.from({ length: 96 }, (_, n) => [`m${n}`, n])));
+  for (let n = 0; n < 700; n++) report({ m0: n });
+  report({ late: 7 });
+  assert.equal(values("late").at(-1), 7);
+  assert.equal(values("m0").at(-2), 699);
+});
+
+test("only numbers make lines; what is missing in a report, and a disconnection, break them", () => {
+  const { clock, fleet, report, values } = world();
+  report({ temp: 1, text: "5", yes: true, none: null, huge: Infinity, more: { a: 1 } });
+  for (const metric of ["text", "yes", "none", "huge", "more"]) assert.deepEqual(values(metric), []);
+  report({ load: 1 });
+  report({ temp: 3 });
+  assert.deepEqual(values(), [1, NaN, 3]);
+  fleet.emit("presence", { id: "st-1" }, false);
+  fleet.emit("presence", { id: "st-1" }, true);
+  fleet.emit("presence", { id: "never seen" }, false);
+  clock.pass(1);
+  report({ temp: 4 });
+  assert.deepEqual(values(), [1, NaN, 3, NaN, 4]);
+});
+
+test("a line is broken after three and a half usual intervals", () => {
+  const { clock, history, report } = world();
+  for (let n = 0; n < 30; n++) {
+    report({ temp: n });
+    clock.pass(n === 20 ? 60_000 : 5_000);
+  }
+  assert.equal(history.read("st-1", "d", "temp").gap, 17_500);
+});
+
+test("a status that comes twice counts once, one from before the last not at all", () => {
+  const { clock, history, report, values } = world();
+  const heard = [];
+  history.on("change", (id) => heard.push(id));
+  report({ temp: 1 }, { updatedAt: 5 });
+  report({ temp: 1 }, { updatedAt: 5 });
+  report({ temp: 2 }, { heard: clock.now() - 1 });
+  assert.deepEqual(values(), [1]);
+  assert.deepEqual(heard, ["st-1"]);
+});
+
+test("a status of any shape is taken", () => {
+  const { fleet, values } = world();
+  for (const status of [{}, { devices: null }, { devices: [null, {}, { metrics: null }, { deviceId: "d", metrics: { temp: 1 } }] }]) fleet.emit("status", { id: "st-1", heard: 0, status });
+  assert.deepEqual(values(), []); // heard in 1970: not of the window
+});
+
+test("values in words, whatever they are", () => {
+  assert.equal(reading("en", "temp", 41.57), "41.6 °C");
+  assert.equal(reading("en", "signal", -70), "-70 dBm");
+  assert.equal(reading("en", "battery", 12), "12 %");
+  assert.equal(reading("en", "open", 1), "1");
+  assert.equal(reading("en", "x", 0.0123), "0.012");
+  assert.equal(reading("en", "temp", "warm"), "warm");
+  assert.equal(reading("en", "temp", null), "–");
+  assert.equal(reading("en", "temp", false), "false");
+  assert.equal(reading("en", "temp", { a: ["<b>"] }), '{"a":["<b>"]}');
+  assert.equal(reading("en", "temp", "x".repeat(500)).length, 121);
+  assert.equal(unitOf("constructor"), "");
+});
