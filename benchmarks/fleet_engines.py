@@ -98,6 +98,8 @@ class _Owner:
     def __init__(self) -> None:
         self.connected = asyncio.Event()
 
+    def answered(self, _: mqtt.Connection, question: mqtt.Question, *, joining: bool) -> None: ...
+
     def accepted(self, _: mqtt.Connection) -> None:
         self.connected.set()
 

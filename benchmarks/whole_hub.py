@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from hub.auth import Tokens
 
-__all__ = ["TOKENS", "HubError", "RunningHub", "running_hub"]
+__all__ = ["SECRET", "TOKENS", "HubError", "RunningHub", "running_hub"]
 
 SECRET: Final = "a secret of the benchmark, long enough"
 TOKENS: Final = Tokens(SECRET)
@@ -34,6 +34,7 @@ class RunningHub:
 
     port: int
     pid: int
+    mqtt_port: int
 
 
 @contextmanager
@@ -62,19 +63,20 @@ def running_hub(*options: str) -> Iterator[RunningHub]:
                 stderr=output,
             )
         try:
-            port = _wait_until_ready(process, ready, log)
+            http, mqtt = _wait_until_ready(process, ready, log)
             time.sleep(0.3)  # what it does after the start shall not be in a measurement
-            yield RunningHub(port, process.pid)
+            yield RunningHub(http, process.pid, mqtt)
         finally:
             process.terminate()
             process.wait()
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> int:
+def _wait_until_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> tuple[int, int]:
     deadline = time.monotonic() + START_GUARD
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             wrote = log.read_text(errors="replace").strip().splitlines()
             raise HubError(f"the hub did not start: {wrote[-1] if wrote else 'it wrote nothing'}")
         time.sleep(0.05)
-    return int(urlsplit(json.loads(ready.read_text())["http"]).port or 0)
+    said = json.loads(ready.read_text())
+    return urlsplit(said["http"]).port or 0, urlsplit(said["mqtt"]).port or 0

@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 
 from devices.operator import ConnectionLost, Operator, OperatorError, Refused
+from hub.output import OutputError
 
 __all__ = ["Fleet", "show"]
 
@@ -78,6 +79,8 @@ async def show(http: str, token: str, *, watch: bool) -> int:
     except Refused as refused:
         hint = ": is --data-dir, or --jwt-secret, that hub's?" if "UNAUTHORIZED" in str(refused) else ""
         raise OperatorError(f"{http}: {refused}{hint}") from None
+    except OutputError:
+        raise
     except OSError:
         raise OperatorError(
             f"no hub answers at {http}: start one with `hub serve`, or give its address with --http"

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 import uvloop
 
+from simulator.interrupts import SIGNALS
 from simulator.measuring.measures import Snapshot
 from simulator.plan import Credentials, Plan
 from simulator.scenario import SimulationError
@@ -31,8 +32,16 @@ OnSnapshot = Callable[[int, Snapshot], None]
 class Crew(Protocol):
     """All workers of a run."""
 
+    @property
+    def lost(self) -> list[str]:
+        """Of the workers that ended without a word: which, and what may be the cause."""
+
     async def run(self, begin: float, on_snapshot: OnSnapshot) -> None:
-        """Runs all from `begin` (monotonic seconds) to their end. Raises SimulationError when one broke."""
+        """Runs all from `begin` (monotonic seconds) to their end; where one is lost, the others end in order, too.
+
+        Raises:
+            SimulationError: one could not go on, and says why.
+        """
 
     def stop(self) -> None:
         """Tells all to end in order, now."""
@@ -43,6 +52,7 @@ class Inline:
 
     def __init__(self, plan: Plan, credentials: Credentials) -> None:
         self._plan, self._credentials, self._stop = plan, credentials, asyncio.Event()
+        self.lost: list[str] = []
 
     async def run(self, begin: float, on_snapshot: OnSnapshot) -> None:
         """As in Crew."""
@@ -63,6 +73,7 @@ class Forked:
     def __init__(self, plan: Plan, credentials: Credentials) -> None:
         context = multiprocessing.get_context("fork")
         self._workers: list[tuple[BaseProcess, Connection]] = []
+        self.lost: list[str] = []
         for number in range(plan.workers):
             ours, theirs = context.Pipe()
             inherited = [*(pipe for _, pipe in self._workers), ours]
@@ -79,10 +90,11 @@ class Forked:
     def __enter__(self) -> "Forked":
         return self
 
-    def __exit__(self, *_of_an_error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_of_an_error: object) -> None:
         for _, pipe in self._workers:
             pipe.close()  # the worker takes that as the end
-        patience = time.monotonic() + END_SECONDS
+        at_once = kind is not None and issubclass(kind, KeyboardInterrupt)
+        patience = time.monotonic() + (0.0 if at_once else END_SECONDS)
         for process, _ in self._workers:
             process.join(max(0.0, patience - time.monotonic()))
             if process.is_alive():
@@ -117,7 +129,10 @@ class Forked:
                     return
         finally:
             loop.remove_reader(pipe.fileno())
-        raise SimulationError(f"worker {number + 1} ended without a word: was it killed, or out of memory?")
+        self.lost.append(
+            f"worker {number + 1} of {len(self._workers)} ended without a word: was it killed, or out of memory?"
+        )
+        self.stop()
 
 
 def _tell(pipe: Connection, what: Any) -> None:
@@ -139,7 +154,8 @@ def _main(plan: Plan, number: int, credentials: Credentials, pipe: Connection, i
     """A worker's process."""
     for parents in inherited:
         parents.close()  # else a worker would never hear that the parent is gone: it would hold that end itself
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one decides
+    for each in SIGNALS:  # they may reach all processes of a terminal or a job; the first one decides
+        signal.signal(each, signal.SIG_IGN)
     begin = _hear(pipe)
     if not isinstance(begin, float):
         return

@@ -22,6 +22,7 @@ class Faults:
         self._world, self._runs_commands = world, runs_commands
         self._rng = world.rng("faults")
         self._commands: set[asyncio.Task[None]] = set()
+        self._over = False
 
     def strike(self, event: Strike) -> None:
         """A fault's time has come: each victim meets it now, or at a moment of its own within `jitter`."""
@@ -37,6 +38,10 @@ class Faults:
             else:
                 schedule.at(now + delay, partial(self._hit, fault, number, 0.0))
 
+    def end(self) -> None:
+        """The load is over: nobody is hit any more, whatever jitter had in mind for later."""
+        self._over = True
+
     async def finished(self) -> None:
         """Waits for the commands that run."""
         await asyncio.gather(*self._commands, return_exceptions=True)
@@ -49,6 +54,8 @@ class Faults:
 
     def _hit(self, fault: Fault, number: int, back: float) -> None:
         """One victim; who is not connected any more is spared. `back`: seconds until it connects again."""
+        if self._over:
+            return
         if fault.who == "stations":
             self._hit_station(fault, number, back)
         else:
@@ -101,6 +108,7 @@ class Faults:
         world.presence.excuse(until)
         world.exchanges.excuse(until)
         world.statuses.excuse(until)
+        world.answers.excuse(until)
         if self._runs_commands and fault.command is not None:
             task = asyncio.create_task(self._run(fault.command), name="simulated restart")
             self._commands.add(task)

@@ -5,6 +5,7 @@ import resource
 from pathlib import Path
 from typing import Final
 
+from simulator.options import MOST_WORKERS
 from simulator.scenario import SimulationError
 
 __all__ = ["allow", "check_files", "check_ports"]
@@ -38,10 +39,11 @@ def check_files(stations: int, browsers: int, workers: int, most: float) -> int:
     """How many files the busiest worker opens, one for each connection. Raises SimulationError above `most`."""
     needed = math.ceil(stations / workers) + math.ceil(browsers / workers) + OWN_FILES
     if needed > most:
+        enough = math.ceil((stations + browsers) / max(most - OWN_FILES - 2, 1))  # 2: each is rounded up
+        spread = f", or spread them with --workers {enough}" if enough <= MOST_WORKERS else ""
         raise SimulationError(
             f"{stations:,} stations and {browsers:,} browsers need {needed:,} open files in a process, and {most:,.0f} "
-            f"are allowed: raise it with `prlimit --pid $$ --nofile={needed}:{needed}` as root, or spread them with "
-            f"--workers {math.ceil((stations + browsers) / max(most - OWN_FILES - 2, 1))}"  # 2: each is rounded up
+            f"are allowed: raise it with `prlimit --pid $$ --nofile={needed}:{needed}` as root{spread}"
         )
     return needed
 

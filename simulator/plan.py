@@ -7,7 +7,7 @@ from typing import Final
 from devices.client import Address
 from simulator.scenario import Scenario
 
-__all__ = ["TOKEN_LIFE", "Credentials", "Plan", "Target", "spread"]
+__all__ = ["TOKEN_LIFE", "Credentials", "Needs", "Plan", "Target", "spread"]
 
 TOKEN_LIFE: Final = 86_400.0
 """Seconds that a token is good for where no fault says otherwise."""
@@ -15,10 +15,15 @@ TOKEN_LIFE: Final = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What the simulated log in with: a token for a station id, or a user id, that is good for so many seconds."""
+    """What the simulated log in with: a token for a station id, or a user id, that is good for so many seconds.
+
+    Attributes:
+        given: the options whose tokens these are, such as `--station-token`; others are minted with the hub's secret.
+    """
 
     station: Callable[[str, float], str]
     browser: Callable[[str, float], str]
+    given: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class Plan:
         run_id: tells its statuses from those of any other run.
         prefix: how the ids of its stations and users begin.
         workers: how many processes share it.
+        video: how many stations really stream.
     """
 
     scenario: Scenario
@@ -49,6 +55,12 @@ class Plan:
     prefix: str
     run_id: str
     workers: int = 1
+    video: int = 0
+
+    def streams(self, number: int) -> bool:
+        """Whether that station really streams: the first ones do, but for old field software."""
+        old = self.scenario.stations.legacy
+        return not spread(number, old) and number - int(number * old) < self.video
 
     def station_id(self, number: int) -> str:
         """As it is on the wire."""
@@ -57,6 +69,23 @@ class Plan:
     def user_id(self, number: int) -> str:
         """Of a browser."""
         return f"{self.prefix}-op-{number + 1:05}"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Whose tokens a run needs."""
+
+    station: bool
+    browser: bool
+
+    @classmethod
+    def of(cls, plan: Plan) -> "Needs":
+        """A broker alone takes whom it takes; browsers may log in otherwise."""
+        hub, scenario = plan.target.http is not None, plan.scenario
+        return cls(
+            station=hub and scenario.stations.count > 0,
+            browser=hub and scenario.browsers.count > 0 and scenario.browsers.login == "token",
+        )
 
 
 def spread(number: int, share: float, phase: float = 0.0) -> bool:

@@ -1,7 +1,7 @@
 """One worker: its share of the stations and browsers, through all stages, on one event loop; a snapshot each second."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -10,6 +10,8 @@ from simulator.faults import Faults
 from simulator.fleet.observer import Observer
 from simulator.fleet.schedule import Schedule
 from simulator.fleet.station import SimulatedStation
+from simulator.fleet.video import Studio
+from simulator.judge.answers import AnswerJudge
 from simulator.judge.commands import CommandJudge
 from simulator.judge.exchanges import Exchanges
 from simulator.judge.presence import PresenceJudge
@@ -17,6 +19,7 @@ from simulator.judge.statuses import StatusJudge
 from simulator.judge.wording import Wording
 from simulator.measuring.measures import Recorder, Snapshot
 from simulator.plan import Credentials, Plan
+from simulator.scenario.models import Who
 from simulator.scenario.timeline import End, Event, StageBegins, Start, Stop, Strike, Timeline, worker
 from simulator.tester import Tester
 from simulator.world import World
@@ -87,7 +90,7 @@ class Worker:
         over = asyncio.create_task(self._over.wait(), name="over")
         try:
             await asyncio.wait((stopped, over), return_when=asyncio.FIRST_COMPLETED)
-            self._ending = True
+            self._end_load()
             await self._take_down()
         finally:
             stopped.cancel()
@@ -122,8 +125,10 @@ class Worker:
             ),
             commands=CommandJudge(recorder, wording=words),
             exchanges=Exchanges(recorder, settle, calm=presence.calm, wording=words),
+            answers=AnswerJudge(recorder, scenario.late, settle, wording=words),
             interval=scenario.stations.interval,
             numbers=range(self._number, count, plan.workers),
+            studio=Studio() if plan.video else None,
         )
 
     # ---- the stages
@@ -141,7 +146,13 @@ class Worker:
             case Strike():
                 self._faults.strike(event)
             case End():
+                self._end_load()
                 self._over.set()
+
+    def _end_load(self) -> None:
+        """Nothing that the scenario had in mind happens any more."""
+        self._ending = True
+        self._faults.end()
 
     def _begin_stage(self, index: int) -> None:
         stage, world = self._plan.scenario.stages[index], self._world
@@ -195,6 +206,8 @@ class Worker:
         if self._latest > TOO_LATE:
             self._world.presence.slow(None, now)
             self._world.statuses.slow(None, now)
+            self._world.answers.slow()
+        self._world.answers.check()
         self._latest = 0.0
 
     def _each_second(self) -> None:
@@ -222,6 +235,8 @@ class Worker:
         """Browsers act no more, and most go; then stations leave, which the others see; then those go, too."""
         world, schedule = self._world, self._schedule
         browsers, stations = list(world.browsers.values()), list(world.stations.values())
+        self._call_the_roll("stations", stations)
+        self._call_the_roll("browsers", browsers)
         await _within(OPEN_REQUESTS, *(browser.rest() for browser in browsers))
         # before the stations leave: what depends on one that is gone is not judged
         patience = schedule.real() + OPEN_REQUESTS
@@ -229,11 +244,12 @@ class Worker:
             await asyncio.sleep(LOOK)
         world.exchanges.check(schedule.real())
         await _within(OPEN_REQUESTS, *(browser.stop() for browser in browsers[WITNESSES:]))
-        goodbye = self._plan.scenario.stations.goodbye
+        goodbye, ask = self._plan.scenario.stations.goodbye, True
         for first in range(0, len(stations), LEAVING):
             leaving, began = stations[first : first + LEAVING], schedule.real()
-            await _within(OPEN_REQUESTS, *(station.stop(goodbye=goodbye) for station in leaving))
-            goodbye = goodbye and schedule.real() - began < UNANSWERED
+            await _within(OPEN_REQUESTS, *(station.stop(goodbye=goodbye, ask=ask) for station in leaving))
+            ask = ask and schedule.real() - began < UNANSWERED
+            goodbye = goodbye and ask
         await _within(OPEN_REQUESTS, *self._stopping)
         await asyncio.sleep(LAST_STATUSES)
         patience = schedule.real() + self._plan.scenario.settle
@@ -246,6 +262,17 @@ class Worker:
         world.exchanges.check(now)
         await _within(OPEN_REQUESTS, *(browser.stop() for browser in browsers[:WITNESSES]))
 
+    def _call_the_roll(self, who: Who, each: Sequence[SimulatedStation | Watcher]) -> None:
+        """Who should be there now, at the end, and is not."""
+        now, fact = self._schedule.real(), f"{who}.missing"
+        missing = [(one.since, said) for one in each if (said := one.missing(now)) is not None]
+        if missing:
+            began = min(since for since, _ in missing)
+            said = f"{len(missing)} of {len(each)} {who} are gone for good, the first since {self._world.at(began)}"
+            self._recorder.hint(fact, said)
+        for _, said in missing:
+            self._recorder.found(fact, said)
+
     async def _drop_all(self) -> None:
         """Nothing outlives the run, however it ends."""
         await self._faults.close()
@@ -255,6 +282,8 @@ class Worker:
             station.drop()
         for task in self._stopping:
             task.cancel()
+        if self._world.studio is not None:
+            await self._world.studio.close()
 
 
 def _count_connected(each: Iterable[SimulatedStation | Watcher]) -> int:

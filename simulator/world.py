@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from simulator.fleet.schedule import Schedule
+from simulator.fleet.video import Studio
+from simulator.judge.answers import AnswerJudge
 from simulator.judge.commands import CommandJudge
 from simulator.judge.exchanges import Exchanges
 from simulator.judge.presence import PresenceJudge
@@ -35,6 +37,7 @@ class World:
         by_id: those numbers, by the stations' ids.
         chance: for moments that depend on others anyway, such as those of reconnections.
         context: for stations' TLS; None: without.
+        studio: for the stations that really stream; None: none does.
         stations, browsers: those of this worker that were started, by number.
     """
 
@@ -46,6 +49,7 @@ class World:
     statuses: StatusJudge
     commands: CommandJudge
     exchanges: Exchanges
+    answers: AnswerJudge
     interval: float
     numbers: range
     by_id: dict[str, int] = field(init=False)
@@ -55,6 +59,7 @@ class World:
     restarting_until: float = float("-inf")
     stations: "dict[int, SimulatedStation]" = field(default_factory=dict)
     browsers: "dict[int, SimulatedBrowser | Observer]" = field(default_factory=dict)
+    studio: Studio | None = None
 
     def __post_init__(self) -> None:
         self.chance = self.rng("world")
@@ -75,6 +80,11 @@ class World:
     def run_id(self) -> str:
         """In every status, so that one kept from an earlier run is known for what it is."""
         return self.plan.run_id
+
+    @property
+    def rival(self) -> str:
+        """What to ask when somebody else uses the names of this run."""
+        return f"is another run using --prefix {self.plan.prefix}?"
 
     def at(self, moment: float) -> str:
         """A moment, for evidence: "12.345 s" since the run began."""

@@ -32,6 +32,8 @@ SIP: Final = 1.0
 SWALLOW: Final = 0.01
 """Seconds that each look lasts."""
 POLL: Final = 0.05
+NEW_LOGIN: Final = "NEW_LOGIN"
+"""Why a hub sends a browser away whose user logged in elsewhere."""
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class SimulatedBrowser:
 
     Attributes:
         requests, talks: what is open.
+        since: the moment that it was started, or last lost its connection.
     """
 
     def __init__(self, world: World, number: int) -> None:
@@ -61,6 +64,7 @@ class SimulatedBrowser:
         self._announced, self._silent, self._acts = False, False, True
         self._back: float | None = None
         self._overdue: Timer | None = None
+        self._due, self.since, self._reason, self._failed = 0.0, 0.0, "", False
 
     # ---- for the run
 
@@ -68,7 +72,14 @@ class SimulatedBrowser:
         """Logs in, now, and stays connected until `stop`."""
         schedule = self._world.schedule
         self._world.recorder.count("browsers.started")
+        self.since, self._due = schedule.now, schedule.now + self._world.scenario.settle
         self._task = asyncio.create_task(self._live(schedule.now), name="simulated browser")
+
+    def missing(self, now: float) -> str | None:
+        """That it should be connected, and is not, and why; None: all is as it should be."""
+        if not self._failed or self._client is not None or now < self._due:
+            return None
+        return f"{self._name} has not been there since {self._world.at(self.since)}; last reason: {self._reason}"
 
     async def rest(self) -> None:
         """Acts no more, and waits for what is open."""
@@ -216,7 +227,7 @@ class SimulatedBrowser:
     async def _try_log_in(self, intended: float) -> DoorClient | None:
         """A connection, or None: it did not work, which was counted."""
         fresh = self._token is None or self._world.schedule.real() >= self._expires
-        why: str
+        why, fact = "", "browsers.refused"
         try:
             if fresh:
                 self._token = await self._new_token()
@@ -229,14 +240,17 @@ class SimulatedBrowser:
                 self._back = 0.0
                 return None
             why = f"the hub refused its token: {plain(str(error))}"
-        except (OSError, OperatorError) as error:
-            why = f"no hub answers at {self._world.target.http} ({type(error).__name__})"
+        except OperatorError as error:
+            why = plain(str(error))
+        except OSError as error:
+            fact, why = "browsers.unreachable", f"no hub answers at {self._world.target.http} ({type(error).__name__})"
         except Exception as error:
             log.debug("a simulated browser failed", exc_info=True)
             self._world.recorder.error(f"simulator: {type(error).__name__}")
             return None
+        self._reason, self._failed = why, True
         if self._world.restarting_until <= self._world.schedule.real():
-            self._world.recorder.found("browsers.refused", f"{self._name} at {self._world.at(intended)}: {why}")
+            self._world.recorder.found(fact, f"{self._name} at {self._world.at(intended)}: {why}")
         return None
 
     async def _new_token(self) -> str:
@@ -265,7 +279,7 @@ class SimulatedBrowser:
 
     def _begin(self, client: DoorClient) -> None:
         schedule = self._world.schedule
-        self._client, self._announced, self._silent = client, False, False
+        self._client, self._announced, self._silent, self._failed = client, False, False, False
         self._behaviour.paused = False
         self._watching.begin(client)
         if schedule.real() < self._slow_until:
@@ -295,6 +309,11 @@ class SimulatedBrowser:
         if not caused and now > world.restarting_until:
             evidence = f"{self._name} lost its connection at {self._world.at(now)}, close code {client.close_code}"
             world.recorder.found("browsers.disconnects", evidence)
+        self.since, self._due, self._reason = now, now, f"close code {client.close_code}"
+        self._failed = not caused
+        if caused or now <= world.restarting_until:
+            back = LONGEST_WAIT if self._back is None else self._back
+            self._due = max(now + back, world.restarting_until) + world.scenario.settle
         self._silent = self._announced = False
         self._over()
 
@@ -315,8 +334,11 @@ class SimulatedBrowser:
                 case "kicked":
                     evidence = f"{self._name} at {self._world.at(now)}: {plain(str(data['reason'])[:64])}"
                     self._world.recorder.found("browsers.kicked", evidence)
-                case "exception":
-                    pass  # the ack says it, too
+                    if data["reason"] == NEW_LOGIN:
+                        said = f"{self._name} was taken over by another login: {self._world.rival}"
+                        self._world.recorder.hint("browsers.kicked", said)
+                case "exception" | "station-call-answered":
+                    pass  # the ack says it, too; nor does it matter here who answered a call
                 case _:
                     self._behaviour.heard(event, data, now)
         except (KeyError, TypeError, AttributeError, ValueError):

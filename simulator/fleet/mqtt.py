@@ -3,11 +3,14 @@
 It frames, acknowledges and keeps alive; what to say is its owner's. No task, no future and no queue of its own: ten thousand of
 them live in one process. A broker that reads nothing for long gets no more statuses, and one that acknowledges nothing is left:
 nothing grows without bound.
+
+What a broker must answer (CONNECT, SUBSCRIBE, a PUBLISH of QoS 1, PINGREQ) is a question: each answer is told with the moment it
+was asked at, and a broker that owes one for too long is left. Nothing is known of a broker while this side reads nothing.
 """
 
 import asyncio
 import ssl
-from typing import Final, Protocol, cast
+from typing import Final, Literal, NamedTuple, Protocol, cast
 
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -22,6 +25,7 @@ from devices.mqtt.packets import (
     Connect,
     Disconnect,
     Pingreq,
+    Pingresp,
     Publish,
     Suback,
     Subscribe,
@@ -33,10 +37,20 @@ from devices.session import Publish as Message
 from devices.tcp import reset
 from simulator.fleet.schedule import Schedule, Timer
 
-__all__ = ["Connection", "Owner", "connect_packet", "open_connection"]
+__all__ = ["Answer", "Connection", "Ending", "Owner", "Question", "connect_packet", "open_connection"]
+
+Answer = Literal["connack", "suback", "puback", "pingresp"]
+Ending = Literal["lost", "unanswered", "unreachable"]
+"""How a connection ended: it was lost, or given up, as the broker did not answer; or there never was one, as nobody listened."""
 
 ANSWER_WITHIN: Final = 10.0
-"""Seconds for a CONNACK and a PINGRESP."""
+"""Seconds for an answer; a PINGRESP may take no longer than the keep-alive either."""
+CATCH_UP: Final = 1.0
+"""Seconds after which who read nothing for a while has read all of that."""
+TOO_LATE: Final = 1.0
+"""Seconds: a look that is so late was held up here, and what has come meanwhile is not read yet."""
+SOON: Final = 0.05
+INFINITE: Final = float("inf")
 PING: Final = encode(Pingreq(), 4)
 BYE: Final = encode(Disconnect(), 4)
 PONG: Final = b"\xd0\x00"
@@ -44,8 +58,18 @@ MOST_IN_FLIGHT: Final = 1_000
 """Messages of QoS 1 that a broker may leave without an acknowledgement."""
 
 
+class Question(NamedTuple):
+    """What a broker has not answered yet: by what it must, and the moment it was asked at (monotonic seconds)."""
+
+    answer: Answer
+    asked: float
+
+
 class Owner(Protocol):
     """Who is told what comes."""
+
+    def answered(self, connection: "Connection", question: Question, *, joining: bool) -> None:
+        """The broker answered; `joining`: it was asked before the subscriptions were there."""
 
     def accepted(self, connection: "Connection") -> None:
         """CONNACK 0."""
@@ -67,41 +91,40 @@ class Connection(asyncio.Protocol):
     """One.
 
     Args:
-        keep_alive: seconds.
+        first: CONNECT, with the keep-alive.
+        ask_every: seconds without a question after which it asks whether the broker is there; the keep-alive, if that is less.
 
     Attributes:
         in_flight: messages of QoS 1 that the broker has not acknowledged.
         over: the connection has ended.
+        ending: how, and `unanswered` what the broker owed then.
     """
 
     __slots__ = (
-        *("_cause", "_first", "_full", "_heard", "_keep_alive", "_name", "_next_id", "_owner", "_pinged", "_quiet"),
-        *(
-            "_schedule",
-            "_silent",
-            "_slow",
-            "_stream",
-            "_timer",
-            "_topic",
-            "_transport",
-            "_written",
-            "in_flight",
-            "over",
-        ),
+        *("_accepted", "_ask_every", "_asked", "_cause", "_due", "_first", "_full", "_joined", "_keep_alive", "_name"),
+        *("_next_id", "_open", "_owner", "_quiet", "_read_since", "_schedule", "_silent", "_slow", "_stream", "_timer"),
+        *("_topic", "_transport", "_written", "ending", "in_flight", "over", "unanswered"),
     )
 
-    def __init__(self, owner: Owner, schedule: Schedule, first: Connect) -> None:
-        self._owner, self._schedule, self._keep_alive = owner, schedule, float(first.keep_alive)
+    def __init__(self, owner: Owner, schedule: Schedule, first: Connect, ask_every: float = INFINITE) -> None:
+        self._owner, self._schedule = owner, schedule
+        self._keep_alive = float(first.keep_alive) or INFINITE
+        self._ask_every = min(ask_every, self._keep_alive)
         self._first: bytes = encode(first, 4)
         self._stream: PacketStream | None = None
         self._transport: asyncio.Transport | None = None
-        self._timer: Timer | None = schedule.at(schedule.real() + ANSWER_WITHIN, self._no_answer)
+        self._due = schedule.real() + ANSWER_WITHIN
+        self._timer: Timer | None = schedule.at(self._due, self._look)
         self._cause = ""
-        self._pinged = self._silent = self._slow = self._full = self._heard = self.over = False
+        self._silent = self._slow = self._full = self._accepted = self.over = False
         self._topic, self._name = "", b""
         self._quiet: asyncio.Future[None] | None = None
-        self._written = 0.0
+        self._written = self._asked = 0.0
+        self._joined, self._read_since = INFINITE, -INFINITE
+        self._open: list[Question] = []
         self._next_id = self.in_flight = 0
+        self.ending: Ending = "lost"
+        self.unanswered: Question | None = None
 
     # ---- what it says
 
@@ -114,6 +137,7 @@ class Connection(asyncio.Protocol):
                 return True
             body = self._identifier().to_bytes(2, "big")
             self.in_flight += 1
+            self._ask("puback")
         elif self._full:
             return False
         if message.topic is not self._topic:  # nearly always that of the status
@@ -126,7 +150,13 @@ class Connection(asyncio.Protocol):
     def subscribe(self, filters: tuple[str, ...], qos: int) -> None:
         """Subscribes."""
         wanted = [SubscribeFilter(each, qos) for each in filters]
+        self._ask("suback")
         self.write(encode(Subscribe(self._identifier(), wanted), 4))
+
+    def ping(self) -> None:
+        """Asks whether the broker is there."""
+        self._ask("pingresp")
+        self.write(PING)
 
     def disconnect(self) -> None:
         """Says goodbye to the broker, which forgets the will, and closes."""
@@ -150,16 +180,35 @@ class Connection(asyncio.Protocol):
         return self._next_id
 
     async def settled(self) -> None:
-        """Waits until everything is acknowledged, or the connection is over."""
-        if self.in_flight and not self.over:
+        """Waits until everything is answered, or the connection is over."""
+        if self._open and not self.over:
             self._quiet = asyncio.get_running_loop().create_future()
             await self._quiet
 
+    @property
+    def owed(self) -> Question | None:
+        """What the broker owes an answer to for longest; None: nothing, or nothing that is known of."""
+        if self._slow or self._silent:
+            return None
+        return next((each for each in self._open if each.asked >= self._read_since), None)
+
+    def _ask(self, answer: Answer) -> None:
+        if self._silent or self.over:
+            return
+        self._asked = now = self._schedule.real()
+        self._open.append(Question(answer, now))
+        if (limit := self._limit(answer)) < self._due - now:
+            self._arm(limit)
+
+    def _limit(self, answer: Answer) -> float:
+        return min(ANSWER_WITHIN, self._keep_alive) if answer == "pingresp" else ANSWER_WITHIN
+
     # ---- what happens to it
 
-    def reset(self, cause: str) -> None:
+    def reset(self, cause: str, ending: Ending = "lost") -> None:
         """Ends with a TCP reset."""
-        self._cause = self._cause or cause
+        if not self._cause:
+            self._cause, self.ending = cause, ending
         if self._transport is None:
             self._finish(cause)
             return
@@ -178,9 +227,10 @@ class Connection(asyncio.Protocol):
 
     def release(self) -> None:
         """Reads again."""
-        self._slow = False
+        self._slow, self._read_since = False, self._schedule.real() + CATCH_UP
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
+            self._arm(SOON)
 
     # ---- asyncio.Protocol
 
@@ -195,6 +245,8 @@ class Connection(asyncio.Protocol):
         """The bytes of MQTT may go: says CONNECT."""
         first, self._first = self._first, b""
         self.write(first)
+        self._ask("connack")
+        self._arm(ANSWER_WITHIN)
 
     def data_received(self, data: bytes) -> None:
         self.bytes_came(data)
@@ -209,12 +261,13 @@ class Connection(asyncio.Protocol):
 
     def bytes_came(self, data: bytes) -> None:
         """Bytes of MQTT."""
-        self._heard, self._pinged = True, False
-        if data == PONG:
-            return
-        if self._stream is None and len(data) == 4 and data[0] == 0x40:  # one PUBACK: nearly all that comes
-            self._acked()
-            return
+        if self._stream is None:  # one PUBACK or PINGRESP: nearly all that comes
+            if len(data) == 4 and data[0] == 0x40:
+                self._acked()
+                return
+            if data == PONG:
+                self._answered("pingresp")
+                return
         stream = self._stream or PacketStream(4)
         try:
             packets = stream.feed(data)
@@ -231,7 +284,11 @@ class Connection(asyncio.Protocol):
                 case Ack(type=PacketType.PUBACK):
                     self._acked()
                 case Suback():
+                    self._answered("suback")
+                    self._joined = min(self._joined, self._schedule.real())
                     self._owner.subscribed(self, packet.codes)
+                case Pingresp():
+                    self._answered("pingresp")
                 case Connack():
                     self._connack(packet.code)
                 case _:
@@ -244,50 +301,87 @@ class Connection(asyncio.Protocol):
 
     def _acked(self) -> None:
         self.in_flight = max(0, self.in_flight - 1)
-        if not self.in_flight and self._quiet is not None and not self._quiet.done():
+        self._answered("puback")
+
+    def _answered(self, answer: Answer) -> None:
+        """Answers of a kind come in the order of their questions. [MQTT-4.6.0]"""
+        found = self._open
+        for place, question in enumerate(found):
+            if question.answer == answer:
+                del found[place]
+                if question.asked >= self._read_since and not self._slow:
+                    self._owner.answered(self, question, joining=question.asked <= self._joined)
+                break
+        if not found and self._quiet is not None and not self._quiet.done():
             self._quiet.set_result(None)
 
     def _connack(self, code: int) -> None:
+        self._answered("connack")
         if code:
             self._cause = f"refused with code {code}"
             self._owner.refused(self, code)
             self.reset(self._cause)
             return
-        self._arm(self._keep_alive)
+        self._accepted = True
+        self._arm(min(self._ask_every, ANSWER_WITHIN))
         self._owner.accepted(self)
 
     def _arm(self, seconds: float) -> None:
+        """Looks again after so many seconds, and not before."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if seconds:
-            self._timer = self._schedule.at(self._schedule.real() + seconds, self._look)
+        self._due = self._schedule.real() + seconds
+        if seconds < INFINITE and not self.over:
+            self._timer = self._schedule.at(self._due, self._look)
 
     def _look(self) -> None:
-        """Keeps the connection alive [MQTT-3.1.2-23], and finds out when the broker does not: it must say something, too."""
+        """Keeps the connection alive [MQTT-3.1.2-23], asks whether the broker is there, and finds out when it does not answer."""
         self._timer = None
-        idle = self._schedule.real() - self._written
+        now = self._schedule.real()
         if self._silent:
             return
-        if self._pinged and not self._slow:
-            self.reset("no answer to PINGREQ")
-        elif idle >= self._keep_alive * 0.75 or not (self._heard or self._slow):
-            self.write(PING)
-            self._pinged = True
-            self._arm(min(ANSWER_WITHIN, self._keep_alive))
-        else:
-            self._heard = False
-            self._arm(self._keep_alive - idle)
+        if not self._accepted and not self._slow and not self._open:
+            self._give_up(now)
+            return
+        deadline, question = INFINITE, None
+        for each in () if self._slow else self._open:
+            if (until := max(each.asked, self._read_since) + self._limit(each.answer)) < deadline:
+                deadline, question = until, each
+        if question is not None and deadline <= now:
+            if now - self._due > TOO_LATE:
+                self._arm(TOO_LATE)
+                return
+            self.unanswered = question
+            self.reset(f"no {question.answer.upper()}", "unanswered")
+            return
+        self._arm(max(SOON, min(deadline, self._keep_up(now)) - now))
 
-    def _no_answer(self) -> None:
-        self._timer = None
-        self.reset("no CONNACK")
+    def _keep_up(self, now: float) -> float:
+        """Asks, where that is due; gives the moment at which it will be again."""
+        if not self._accepted:
+            return INFINITE if not self._slow else now + ANSWER_WITHIN
+        waits = not self._slow and any(each.answer == "pingresp" for each in self._open)
+        if not waits and (
+            now - self._written >= self._keep_alive * 0.75 or (now - self._asked >= self._ask_every and not self._slow)
+        ):
+            self.ping()
+        asked = now if waits else self._asked
+        return min(self._written + self._keep_alive, asked + self._ask_every)
+
+    def _give_up(self, now: float) -> None:
+        """CONNECT could not be said."""
+        if self._transport is None:
+            self.reset(f"nobody answered within {ANSWER_WITHIN:.0f} s", "unreachable")
+        else:
+            self.unanswered = Question("connack", now - ANSWER_WITHIN)
+            self.reset("no answer to the request for a WebSocket", "unanswered")
 
     def _finish(self, cause: str) -> None:
         if self.over:
             return
         self.over = True
-        self._arm(0.0)
+        self._arm(INFINITE)
         self._transport = None
         if self._quiet is not None and not self._quiet.done():
             self._quiet.set_result(None)
@@ -298,6 +392,7 @@ class Connection(asyncio.Protocol):
 class _Nobody:
     """Hears nothing more."""
 
+    def answered(self, connection: Connection, question: Question, *, joining: bool) -> None: ...
     def accepted(self, connection: Connection) -> None: ...
     def refused(self, connection: Connection, code: int) -> None: ...
     def subscribed(self, connection: Connection, codes: bytes) -> None: ...
@@ -313,8 +408,8 @@ class WebSocketConnection(Connection):
 
     __slots__ = ("_websocket",)
 
-    def __init__(self, owner: Owner, schedule: Schedule, first: Connect, url: str) -> None:
-        super().__init__(owner, schedule, first)
+    def __init__(self, owner: Owner, schedule: Schedule, first: Connect, url: str, ask_every: float) -> None:
+        super().__init__(owner, schedule, first, ask_every)
         self._websocket = ClientProtocol(parse_uri(url), subprotocols=["mqtt"], max_size=None)  # type: ignore[list-item]  # a NewType of str
 
     def opened(self, transport: asyncio.Transport) -> None:
@@ -356,17 +451,23 @@ def connect_packet(client_id: str, username: str, token: str, keep_alive: int, w
 
 
 def open_connection(
-    address: Address, owner: Owner, schedule: Schedule, first: Connect, context: ssl.SSLContext | None
+    address: Address,
+    owner: Owner,
+    schedule: Schedule,
+    first: Connect,
+    context: ssl.SSLContext | None,
+    ask_every: float = INFINITE,
 ) -> tuple[Connection, "asyncio.Task[None]"]:
     """A connection that will say CONNECT, and the task that makes it; it ends by itself when nobody answers.
 
     Args:
         context: for TLS; None: without.
+        ask_every: as of Connection.
     """
     if address.websocket:
-        connection: Connection = WebSocketConnection(owner, schedule, first, address.url)
+        connection: Connection = WebSocketConnection(owner, schedule, first, address.url, ask_every)
     else:
-        connection = Connection(owner, schedule, first)
+        connection = Connection(owner, schedule, first, ask_every)
 
     async def make() -> None:
         loop = asyncio.get_running_loop()
@@ -376,6 +477,6 @@ def open_connection(
                 lambda: connection, address.host, address.port, ssl=context, server_hostname=name
             )
         except OSError as error:
-            connection.reset(f"no connection: {error.strerror or type(error).__name__}")
+            connection.reset(f"no connection: {error.strerror or type(error).__name__}", "unreachable")
 
     return connection, asyncio.create_task(make(), name="simulated connection")

@@ -9,7 +9,7 @@ import orjson
 from devices import topics
 from devices.session import Backoff
 from simulator.browsers.watching import window_of
-from simulator.fleet.mqtt import Connection, connect_packet, open_connection
+from simulator.fleet.mqtt import Connection, Question, connect_packet, open_connection
 from simulator.plan import TOKEN_LIFE
 from simulator.world import World
 
@@ -27,15 +27,23 @@ class Observer:
         self._backoff = Backoff(world.chance.random)
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
-        self._began = self._since = 0.0
+        self._began = self._since = self._due = self.since = 0.0
+        self._reason, self._failed = "", False
         self._back: float | None = None
         self._wanted = self._announced = self.connected = False
 
     def start(self) -> None:
         """Connects, now, and stays connected until `stop`."""
         self._world.recorder.count("browsers.started")
-        self._wanted = True
-        self._connect(self._world.schedule.now)
+        self._wanted, self.since = True, self._world.schedule.now
+        self._due = self.since + self._world.scenario.settle
+        self._connect(self.since)
+
+    def missing(self, now: float) -> str | None:
+        """As of a browser."""
+        if not self._failed or not self._wanted or self.connected or now < self._due:
+            return None
+        return f"{self._name} has not been there since {self._world.at(self.since)}; last reason: {self._reason}"
 
     async def rest(self) -> None:
         """It only listens."""
@@ -66,6 +74,8 @@ class Observer:
         """Half-open; then it comes again."""
         if self._connection is not None and self.connected:
             self._announced, self._back, self.connected = True, 0.0, False
+            self.since = self._world.schedule.real()
+            self._due = self.since + lasts + self._world.scenario.settle
             self._world.statuses.unwatch(self.number)
             self._connection.fall_silent()
             self._world.schedule.at(self._world.schedule.now + lasts, partial(self._connection.reset, "half-open"))
@@ -97,8 +107,10 @@ class Observer:
         first = connect_packet(self._name, self._name if token else "", token, KEEP_ALIVE, None)
         self._connection, self._task = open_connection(world.target.mqtt, self, world.schedule, first, world.context)
 
+    def answered(self, connection: Connection, question: Question, *, joining: bool) -> None:
+        """As in Owner, like all of these; how fast a broker answers is measured by stations."""
+
     def accepted(self, connection: Connection) -> None:
-        """As in Owner, like all of these."""
         self._since = self._world.schedule.real()
         if self._numbers is None:
             wanted: tuple[str, ...] = (topics.STATION_STATUS.filter(),)
@@ -115,7 +127,7 @@ class Observer:
         self._world.recorder.time("login", (now - self._began) * 1000)
         if any(code >= 0x80 for code in codes):
             self._world.recorder.error("observers: the broker refused a subscription")
-        self.connected = True
+        self.connected, self._failed = True, False
         self._world.statuses.watching(self.number, self._numbers, now)
 
     def message(self, connection: Connection, topic: str, payload: bytes, retained: bool) -> None:
@@ -136,14 +148,20 @@ class Observer:
     def ended(self, connection: Connection, cause: str) -> None:
         world, now = self._world, self._world.schedule.real()
         self._connection = None
+        self._reason, self._failed = cause, self._failed or not self._announced
         was_up, self.connected = self.connected, False
         if was_up:
             world.statuses.unwatch(self.number)
+            self.since = now
+            back = now if self._back is None else now + self._back + world.scenario.settle
+            self._due = max(back, world.restarting_until)
         if not self._wanted:
             return
         if not self._announced and now > world.restarting_until:
             if was_up:
                 world.recorder.found("browsers.disconnects", f"{self._name} lost its connection: {cause}")
+            elif connection.ending == "unreachable":
+                world.recorder.found("browsers.unreachable", f"{self._name} at {world.at(now)}: {cause}")
             else:
                 world.recorder.error(f"observers: {cause}")
         delay = self._backoff.delay(now - self._since if was_up else 0.0) if self._back is None else self._back

@@ -6,6 +6,7 @@ is not.
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -15,9 +16,10 @@ from devices import topics
 from devices.messages import Signal, StreamResponse
 from devices.session import Backoff, Effect, Invoke, Publish, Signalled, StationError, StationSession, Subscribe
 from simulator.fleet.legacy import LegacySession
-from simulator.fleet.mqtt import Connection, connect_packet, open_connection
+from simulator.fleet.mqtt import Connection, Question, connect_packet, open_connection
 from simulator.fleet.schedule import Schedule, Timer
 from simulator.fleet.telemetry import Telemetry
+from simulator.fleet.video import StationVideo
 from simulator.plan import TOKEN_LIFE, spread
 from simulator.world import World
 
@@ -32,8 +34,15 @@ TWINS_MEET: Final = 5.0
 """Seconds a broker may let two connections with one client id live. [MQTT-3.1.4-2]"""
 IN_FLIGHT: Final = 2.0
 """Seconds: what was sent so recently may not have reached a browser when the connection ends."""
+ASK_EVERY: Final = 5.0
+"""Seconds without a question after which a station asks whether the broker is there: half of them to all, each another time."""
+ASKS_A_SECOND: Final = 200
+"""Of more stations than ask so often each asks more seldom: one of many finds out soon enough."""
+AGAIN_WITHIN: Final = 20.0
+"""Seconds between two losses without a cause that make another run with the same names likely: each takes the other's place."""
 DUPLICATE: Final = b'"stage":"duplicate"'
 HANDLED: Final = frozenset({"open-gate", "join-room", "start-stream"})
+STREAMING: Final = HANDLED | {"stop-stream"}
 
 
 class _Clock:
@@ -58,12 +67,27 @@ class SimulatedStation:
         id: as it is on the wire.
         legacy: it does only what old field software does.
         seq: of its newest status.
+        since: the moment that it was started, or last lost its connection.
     """
 
     __slots__ = (
-        *("_back", "_backoff", "_began", "_called", "_calls", "_cause", "_clock", "_connection", "_gone", "_late_will"),
-        *("_lost_at", "_session", "_sessions", "_since", "_slow", "_task", "_telemetry", "_timer", "_token"),
-        *("_token_ends", "_up", "_wanted", "_will", "_world", "id", "legacy", "number", "seq"),
+        *("_ask_every", "_back", "_backoff", "_began", "_called", "_calls", "_cause", "_clock", "_connection", "_due"),
+        *(
+            "_failed",
+            "_gone",
+            "_video",
+            "_late_will",
+            "_lost_at",
+            "_reason",
+            "_robbed",
+            "_session",
+            "_sessions",
+            "_since",
+            "_slow",
+            "_task",
+        ),
+        *("_telemetry", "_timer", "_token", "_token_ends", "_up", "_wanted", "_will", "_world", "id", "legacy"),
+        *("number", "seq", "since"),
     )
 
     def __init__(self, world: World, number: int) -> None:
@@ -90,9 +114,15 @@ class SimulatedStation:
         self._late_will: Publish | None = None
         self._token: str | None = None
         self._token_ends, self._called = float("inf"), 0
-        self._up = self._wanted = self._slow = False
+        self._up = self._wanted = self._slow = self._failed = False
+        self._video: StationVideo | None = None
         self._cause, self._back = "", 0.0
-        self._began = self._since = 0.0
+        self._began = self._since = self._due = self.since = 0.0
+        self._reason, self._robbed = "", float("-inf")
+        self._ask_every = float("inf")
+        if not self.legacy:  # old software asks when its keep-alive makes it
+            often = max(ASK_EVERY, settings.count / ASKS_A_SECOND)
+            self._ask_every = often * (1 + number * EVENLY % 1.0) / 2
         self._lost_at: float | None = None
 
     def _make_session(self, keepalive: int) -> StationSession | LegacySession:
@@ -109,7 +139,7 @@ class SimulatedStation:
             self._clock,
             new_session_id=self._new_session_id,
             status=self._status,
-            handles=HANDLED.__contains__,
+            handles=HANDLED.__contains__ if self._world.studio is None else STREAMING.__contains__,
             status_interval=self._world.interval,
             keepalive=keepalive,
         )
@@ -124,14 +154,29 @@ class SimulatedStation:
     def start(self) -> None:
         """Connects, now, and stays connected until `stop`."""
         self._world.recorder.count("stations.started")
-        self._wanted, self._lost_at = True, None
-        self._connect(self._world.schedule.now)
+        now = self._world.schedule.now
+        self._wanted, self._lost_at, self.since, self._due = True, None, now, now + self._world.scenario.settle
+        studio = self._world.studio
+        if studio is not None and self._video is None and self._world.plan.streams(self.number):
+            self._video = studio.open(self.id, self._speak)
+        self._connect(now)
         if self._world.scenario.stations.calls and not self.legacy:
             self._next_call(self._world.schedule.now)
 
-    async def stop(self, *, goodbye: bool = True) -> None:
-        """Leaves: with a goodbye, or as if its power was cut. Old software knows no goodbye."""
+    def missing(self, now: float) -> str | None:
+        """That it should be connected, and is not, and why; None: all is as it should be."""
+        if not self._failed or not self._wanted or self._up or now < self._due:
+            return None  # a first try that goes on is answered, or fails, within its own time
+        away = "has not been connected" if self._lost_at is None else "never came back: it has been gone"
+        return f"{self.id} {away} since {self._world.at(self.since)}; last reason: {self._reason}"
+
+    async def stop(self, *, goodbye: bool = True, ask: bool = True) -> None:
+        """Leaves: with a goodbye, or as if its power was cut. Old software knows no goodbye.
+
+        Either way the broker is asked a last time whether it is there, by the goodbye or a PINGREQ; not where `ask` is False.
+        """
         self._wanted = False
+        self._stop_video()
         if self._calls is not None:
             self._calls.cancel()
         connection = self._connection
@@ -147,15 +192,21 @@ class SimulatedStation:
                     await connection.settled()
                     connection.disconnect()
                 else:
+                    if ask and self._up and not self._slow:
+                        connection.ping()
+                        await connection.settled()
                     self._went("abort")
                     connection.reset("it stops")
                 await self._gone
         except TimeoutError:
+            self._owes(connection.owed)
+            self._went("abort")
             connection.reset("it stops")
 
     def drop(self) -> None:
         """Is gone at once."""
         self._wanted = False
+        self._stop_video()
         for timer in (self._timer, self._calls):
             if timer is not None:
                 timer.cancel()
@@ -188,6 +239,7 @@ class SimulatedStation:
         self._announce("half-open", 0.0)
         self._went("half-open")
         connection.fall_silent()
+        self._due += lasts
         self._world.schedule.at(self._world.schedule.now + lasts, partial(connection.reset, "half-open"))
 
     def read_slowly(self, lasts: float) -> None:
@@ -285,14 +337,21 @@ class SimulatedStation:
         self._will = will = self._session.next_session()
         token = self._token or world.credentials.station(self.id, TOKEN_LIFE)
         first = connect_packet(self.id, self.id, token, world.scenario.stations.keepalive, will)
-        self._connection, self._task = open_connection(world.target.mqtt, self, world.schedule, first, world.context)
+        self._connection, self._task = open_connection(
+            world.target.mqtt, self, world.schedule, first, world.context, self._ask_every
+        )
+
+    def answered(self, connection: Connection, question: Question, *, joining: bool) -> None:
+        """As in Owner, like all of these."""
+        if connection is self._connection:
+            now = self._world.schedule.real()
+            self._world.answers.answered(self.number, question.answer, question.asked, now, joining=joining)
 
     def accepted(self, connection: Connection) -> None:
-        """As in Owner, like all of these."""
         if connection is not self._connection:
             return
         world, now = self._world, self._world.schedule.real()
-        self._up, self._since, self._task = True, now, None
+        self._up, self._since, self._task, self._failed = True, now, None, False
         if self._lost_at is not None:
             world.recorder.time("recovery", (now - self._lost_at) * 1000)
             world.recorder.count("stations.reconnects")
@@ -337,9 +396,11 @@ class SimulatedStation:
         if connection is not self._connection:
             return  # a twin took its place
         self._connection = self._task = None
+        self._reason = cause
         schedule, was_up = self._world.schedule, self._up
         now = schedule.real()
         held = now - self._since if was_up else 0.0
+        self._failed = self._failed or not self._cause or self._cause == "refused"
         if was_up:
             restarting = now < self._world.restarting_until
             self._went("run" if restarting else "token-expiry" if not self._cause and self._expired() else "lost")
@@ -348,25 +409,40 @@ class SimulatedStation:
         if not self._wanted:
             return
         if not self._cause:
-            self._unexpected(cause, now, was_up=was_up)
+            self._unexpected(connection, cause, now, was_up=was_up)
         delay = self._back if self._cause else self._backoff.delay(held)
         schedule.at(now + delay, partial(self._connect, now + delay))
 
-    def _unexpected(self, cause: str, now: float, *, was_up: bool) -> None:
-        if now < self._world.restarting_until or self._slow:
+    def _unexpected(self, connection: Connection, cause: str, now: float, *, was_up: bool) -> None:
+        world = self._world
+        if now < world.restarting_until or self._slow:
             return
-        if was_up:
-            evidence = f"{self.id}: connection lost at {self._world.at(now)}: {cause}"
-            self._world.recorder.found("stations.disconnects", evidence)
+        if connection.ending == "unanswered":
+            self._owes(connection.unanswered)
+        elif connection.ending == "unreachable":
+            world.recorder.found("stations.unreachable", f"{self.id} at {world.at(now)}: {cause}")
+        elif was_up:
+            if now - self._robbed < AGAIN_WITHIN:  # MQTT 3.1.1 has no reason that a broker could give
+                said = f"{self.id} is let in and put out again and again: {world.rival}"
+                world.recorder.hint("stations.disconnects", said)
+            self._robbed = now
+            world.recorder.found("stations.disconnects", f"{self.id}: connection lost at {world.at(now)}: {cause}")
         else:
-            self._world.recorder.error(f"stations: {cause}")
+            world.recorder.error(f"stations: {cause}")
+
+    def _owes(self, question: Question | None) -> None:
+        """The broker did not answer it."""
+        if question is not None:
+            now = self._world.schedule.real()
+            self._world.answers.unanswered(self.number, question.answer, question.asked, now)
 
     def _went(self, cause: str) -> None:
         """Nothing of what it says arrives any more, and some of what it said just now may not have."""
         if not self._up:
             return
         world, now = self._world, self._world.schedule.real()
-        self._up, self._lost_at = False, now
+        self._up, self._lost_at, self.since = False, now, now
+        self._due = now if cause == "lost" else max(now + self._back, world.restarting_until) + world.scenario.settle
         self._session.disconnected()
         if self._timer is not None:
             self._timer.cancel()
@@ -429,8 +505,12 @@ class SimulatedStation:
                 result = {"open": self._telemetry.open_gate()}
                 self._world.commands.executed(self.number, _token_of(command.params), self._world.schedule.real())
                 self._apply(session.report())
+            case _ if self._video is not None and self._video.takes(command):
+                pass
             case "join-room":
                 self._apply(session.join_room(command.room_id or "-"))
+            case "stop-stream":
+                pass  # it shows nothing
             case _:
                 url = f"rtsp://{self.id}.invalid/{command.camera_id or ''}"
                 answer = StreamResponse(
@@ -439,9 +519,19 @@ class SimulatedStation:
                 self._apply(session.stream_response(answer))
         self._apply(session.done(invoke, result))
 
+    def _speak(self, make: Callable[[StationSession], list[Effect]]) -> None:
+        """For its cameras. Raises StationError."""
+        if isinstance(self._session, StationSession):
+            self._apply(make(self._session))
+
+    def _stop_video(self) -> None:
+        if self._video is not None and self._world.studio is not None:
+            self._world.studio.release(self._video)
+            self._video = None
+
     def _signalled(self, signal: Signal) -> None:
         session = self._session
-        if not isinstance(session, StationSession):
+        if not isinstance(session, StationSession) or (self._video is not None and self._video.hears(signal)):
             return
         try:
             if signal.event == "offer" and isinstance(signal.offer, dict):

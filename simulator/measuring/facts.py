@@ -12,10 +12,23 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final, Literal, NamedTuple
 
-__all__ = ["FACTS", "PERCENTILES", "STATISTICS", "Fact", "Figure", "all_names", "figure", "near", "time_named"]
+__all__ = [
+    "FACTS",
+    "PERCENTILES",
+    "STATISTICS",
+    "Fact",
+    "Figure",
+    "Witness",
+    "all_names",
+    "figure",
+    "near",
+    "time_named",
+]
 
 Kind = Literal["time", "count", "gauge"]
 Better = Literal["less", "more"]
+Witness = Literal["stations", "browsers", "watchers"]
+"""Who must be there for a fact to be measured; watchers: browsers, or the observers of a broker alone."""
 
 PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
 STATISTICS: Final = ("count", "mean", *PERCENTILES, "max")
@@ -31,6 +44,7 @@ class Fact:
         unit: "ms", "%", "MB" or "" (a number).
         noun: what a count counts, singular and plural.
         worst: the default rule: what makes a run fail, or None.
+        witnesses: who measures it, all of them together; none: the tester itself.
         better: which way is better, where either is.
         over: how a gauge's seconds become one fact, and `across` how its workers become one value.
     """
@@ -42,6 +56,7 @@ class Fact:
     noun: tuple[str, str] = ("", "")
     worst: str | None = None
     better: Better | None = None
+    witnesses: tuple[Witness, ...] = ()
     over: Literal["max", "mean"] = "max"
     across: Literal["sum", "max"] = "sum"
 
@@ -77,92 +92,105 @@ class Figure(NamedTuple):
         return None if self.statistic == "count" else self.fact.better
 
 
-def _time(name: str, meaning: str) -> Fact:
-    return Fact(name, "time", meaning, "ms", better="less")
+def _time(name: str, meaning: str, witnesses: tuple[Witness, ...]) -> Fact:
+    return Fact(name, "time", meaning, "ms", better="less", witnesses=witnesses)
 
 
-def _count(name: str, nouns: str, meaning: str, better: Better | None = None) -> Fact:
+def _count(name: str, nouns: str, meaning: str, witnesses: tuple[Witness, ...], better: Better | None = None) -> Fact:
     singular, _, plural = nouns.partition("/")
-    return Fact(name, "count", meaning, noun=(singular, plural or f"{singular}s"), better=better)
+    return Fact(name, "count", meaning, "", (singular, plural or f"{singular}s"), None, better, witnesses)
 
 
-def _never(name: str, nouns: str, meaning: str) -> Fact:
+def _never(name: str, nouns: str, meaning: str, witnesses: tuple[Witness, ...]) -> Fact:
     """A count that is 0 with a sound hub."""
     singular, _, plural = nouns.partition("/")
-    return Fact(name, "count", meaning, "", (singular, plural or f"{singular}s"), f"{name} > 0", "less")
+    return Fact(name, "count", meaning, "", (singular, plural or f"{singular}s"), f"{name} > 0", "less", witnesses)
 
 
 _STATUS: Final = "status/statuses"
+_STATIONS: Final[tuple[Witness, ...]] = ("stations",)
+_BROWSERS: Final[tuple[Witness, ...]] = ("browsers",)
+_WATCHERS: Final[tuple[Witness, ...]] = ("watchers",)
+_BOTH: Final[tuple[Witness, ...]] = ("stations", "browsers")
+"""What a browser is told of stations, or has them do."""
+_SEEN: Final[tuple[Witness, ...]] = ("stations", "watchers")
 
 FACTS: Final[tuple[Fact, ...]] = (
     # browsers' requests
-    _time("ack", "from any request of a browser until its ack"),
-    _time("ack.*", "the same of one event, such as ack.station-command"),
-    _time("answer", "from station-request-status until the station's status came"),
-    _time("stream", "from a request for a stream until it was ready"),
-    _time("invite", "from an invitation until the station was in the room"),
-    _time("signal", "of an offer, answer or candidate, from peer to peer"),
-    _time("call", "from a station's call until a browser heard it"),
-    _time("login", "of a browser: from the start of its login until it was connected"),
-    _never("ack.late", "ack", "came later than the scenario allows"),
-    _never("ack.missing", "ack", "never came"),
-    _never("ack.wrong", "ack", "were not of the shape agreed on"),
-    _never("ack.errors", "ack", "carried an error without a cause"),
-    _never("answers.lost", "status request", "were never answered"),
-    _never("streams.lost", "stream request", "never led to a stream"),
-    _never("invites.lost", "invitation", "never brought the station into the room"),
-    _never("signals.lost", "signal", "never reached the other peer"),
-    _never("calls.lost", "call", "were heard by no browser"),
-    _count("actions.skipped", "action", "were not tried, as the browser was not connected at that time", "less"),
+    _time("ack", "from any request of a browser until its ack", _BROWSERS),
+    _time("ack.*", "the same of one event, such as ack.station-command", _BROWSERS),
+    _time("answer", "from station-request-status until the station's status came", _BOTH),
+    _time("stream", "from a request for a stream until it was ready", _BOTH),
+    _time("invite", "from an invitation until the station was in the room", _BOTH),
+    _time("signal", "of an offer, answer or candidate, from peer to peer", _BROWSERS),
+    _time("call", "from a station's call until a browser heard it", _BOTH),
+    _time("login", "of a browser: from the start of its login until it was connected", _WATCHERS),
+    _never("ack.late", "ack", "came later than the scenario allows", _BROWSERS),
+    _never("ack.missing", "ack", "never came", _BROWSERS),
+    _never("ack.wrong", "ack", "were not of the shape agreed on", _BROWSERS),
+    _never("ack.errors", "ack", "carried an error without a cause", _BROWSERS),
+    _never("answers.lost", "status request", "were never answered", _BOTH),
+    _never("streams.lost", "stream request", "never led to a stream", _BOTH),
+    _never("invites.lost", "invitation", "never brought the station into the room", _BOTH),
+    _never("signals.lost", "signal", "never reached the other peer", _BROWSERS),
+    _never("calls.lost", "call", "were heard by no browser", _BOTH),
+    _count("actions.skipped", "action", "were not tried, as the browser was not connected at that time", _BROWSERS, "less"),
     # stations and their presence
-    _time("connect", "of a station: from opening its connection until it was subscribed"),
-    _time("recovery", "from a lost connection until the station was connected again"),
-    _time("presence.online", "from a station's birth message until a browser was told that it is online"),
-    _time("presence.offline.*", "from a station's end until a browser was told so, by cause, such as goodbye or abort"),
-    _count("stations.started", "station", "were started"),
-    _never("stations.refused", "station login", "were refused"),
-    _never("stations.disconnects", "station connection", "were lost without a cause"),
-    _count("stations.reconnects", "time/times", "a station connected again"),
-    _never("stations.missedOnline", "station", "were online without a browser being told in time"),
-    _never("stations.missedOffline", "station", "were gone without a browser being told in time"),
-    _never("stations.falselyOffline", "station", "were called offline while connected"),
-    _never("stations.falselyOnline", "station", "were called online while gone"),
-    _never("stations.repeated", "presence message", "said what had just been said"),
-    _never("stations.lost", "station", "stayed connected, but no status came to a browser any more"),
-    Fact("stations.connected", "gauge", "stations connected at a time, at most", better="more"),
+    _time("connect", "of a station: from opening its connection until it was subscribed", _STATIONS),
+    _time("recovery", "from a lost connection until the station was connected again", _STATIONS),
+    _time("broker.*", "from what a station asked of the broker until its answer, by kind, such as broker.puback", _STATIONS),
+    _time("presence.online", "from a station's birth message until a browser was told that it is online", _BOTH),
+    _time("presence.offline.*", "from a station's end until a browser was told so, by cause, such as goodbye or abort", _BOTH),
+    _count("stations.started", "station", "were started", _STATIONS),
+    _never("broker.late", "answer/answers", "came later from the broker than the scenario allows", _STATIONS),
+    _never("stations.unanswered", "question/questions", "were asked by stations and never answered by the broker", _STATIONS),
+    _never("stations.unreachable", "station login", "met nobody who listened", _STATIONS),
+    _never("stations.missing", "station", "were not there at the end, and should have been", _STATIONS),
+    _never("stations.refused", "station login", "were refused", _STATIONS),
+    _never("stations.disconnects", "station connection", "were lost without a cause", _STATIONS),
+    _count("stations.reconnects", "time/times", "a station connected again", _STATIONS),
+    _never("stations.missedOnline", "station", "were online without a browser being told in time", _BOTH),
+    _never("stations.missedOffline", "station", "were gone without a browser being told in time", _BOTH),
+    _never("stations.falselyOffline", "station", "were called offline while connected", _BOTH),
+    _never("stations.falselyOnline", "station", "were called online while gone", _BOTH),
+    _never("stations.repeated", "presence message", "said what had just been said", _BOTH),
+    _never("stations.lost", "station", "stayed connected, but no status came to a browser any more", _SEEN),
+    Fact("stations.connected", "gauge", "stations connected at a time, at most", better="more", witnesses=_STATIONS),
     Fact("stations.seen", "gauge", "stations that browsers believed online at a time, on average of the browsers, at most",
-         better="more"),
+         better="more", witnesses=_BOTH),
     # browsers
-    _count("browsers.started", "browser", "were started"),
-    _never("browsers.refused", "browser login", "were refused"),
-    _never("browsers.disconnects", "browser connection", "were lost without a cause"),
-    _never("browsers.kicked", "browser", "were sent away by the hub"),
-    _count("browsers.reconnects", "time/times", "a browser connected again"),
-    Fact("browsers.connected", "gauge", "browsers connected at a time, at most", better="more"),
+    _count("browsers.started", "browser", "were started", _WATCHERS),
+    _never("browsers.unreachable", "browser login", "met nobody who listened", _WATCHERS),
+    _never("browsers.missing", "browser", "were not there at the end, and should have been", _WATCHERS),
+    _never("browsers.refused", "browser login", "were refused", _WATCHERS),
+    _never("browsers.disconnects", "browser connection", "were lost without a cause", _WATCHERS),
+    _never("browsers.kicked", "browser", "were sent away by the hub", _BROWSERS),
+    _count("browsers.reconnects", "time/times", "a browser connected again", _WATCHERS),
+    Fact("browsers.connected", "gauge", "browsers connected at a time, at most", better="more", witnesses=_WATCHERS),
     # statuses
-    _time("status.delay", "from the intended sending of a status until a browser had it"),
-    _time("status.age", "age of the newest status that a browser has of a station, looked at each second"),
-    _count("status.sent", _STATUS, "were sent by stations"),
-    _count("status.received", _STATUS, "were received by browsers", "more"),
-    _never("status.lost", _STATUS, "never reached a browser"),
-    _never("status.duplicated", _STATUS, "reached a browser twice"),
-    _never("status.reordered", _STATUS, "reached a browser after a newer one"),
-    _never("status.wrong", _STATUS, "were not what the station had sent"),
-    _count("status.superseded", _STATUS, "were replaced by a newer one before the hub passed them on, as it may"),
+    _time("status.delay", "from the intended sending of a status until a browser had it", _SEEN),
+    _time("status.age", "age of the newest status that a browser has of a station, looked at each second", _SEEN),
+    _count("status.sent", _STATUS, "were sent by stations", _STATIONS),
+    _count("status.received", _STATUS, "were received by browsers", _SEEN, "more"),
+    _never("status.lost", _STATUS, "never reached a browser", _SEEN),
+    _never("status.duplicated", _STATUS, "reached a browser twice", _SEEN),
+    _never("status.reordered", _STATUS, "reached a browser after a newer one", _SEEN),
+    _never("status.wrong", _STATUS, "were not what the station had sent", _SEEN),
+    _count("status.superseded", _STATUS, "were replaced by a newer one before the hub passed them on, as it may", _SEEN),
     # commands
-    _count("commands.sent", "command", "were sent by browsers"),
-    _count("commands.done", "command", "were acknowledged as done", "more"),
-    _count("commands.failed", "command", "were acknowledged as failed", "less"),
-    _count("commands.executed", "command", "were carried out by stations", "more"),
-    _never("commands.duplicated", "command", "were carried out twice"),
-    _never("commands.expiredExecuted", "command", "were carried out after their deadline"),
-    _never("commands.phantom", "command", "were acknowledged as done, and never carried out"),
-    _never("commands.wrong", "command", "were carried out by another station than the one meant"),
-    _never("commands.refusedDuplicates", "command", "reached a station a second time, which refused it"),
+    _count("commands.sent", "command", "were sent by browsers", _BOTH),
+    _count("commands.done", "command", "were acknowledged as done", _BOTH, "more"),
+    _count("commands.failed", "command", "were acknowledged as failed", _BOTH, "less"),
+    _count("commands.executed", "command", "were carried out by stations", _BOTH, "more"),
+    _never("commands.duplicated", "command", "were carried out twice", _BOTH),
+    _never("commands.expiredExecuted", "command", "were carried out after their deadline", _BOTH),
+    _never("commands.phantom", "command", "were acknowledged as done, and never carried out", _BOTH),
+    _never("commands.wrong", "command", "were carried out by another station than the one meant", _BOTH),
+    _never("commands.refusedDuplicates", "command", "reached a station a second time, which refused it", _BOTH),
     # everything else
-    _never("errors", "other error", "were counted"),
+    _never("errors", "other error", "were counted", ()),
     # the tester itself
-    _time("tester.lag", "how late the tester's own timers ran: what it measures cannot be more exact"),
+    _time("tester.lag", "how late the tester's own timers ran: what it measures cannot be more exact", ()),
     Fact("tester.cpu", "gauge", "processor time of all workers, in percent of one core, on average", "%", better="less",
          over="mean"),
     Fact("tester.memory", "gauge", "resident memory of all workers, at most", "MB", better="less"),

@@ -16,6 +16,8 @@ __all__ = ["Recorder", "Snapshot", "Totals"]
 
 EVIDENCE: Final = 5
 """Sentences kept of each finding."""
+HINTS: Final = 3
+"""Sentences kept of what is said before them."""
 SENTENCE: Final = 300
 """Characters kept of a sentence, and of the name of an error."""
 ERROR_KINDS: Final = 200
@@ -31,6 +33,7 @@ class Snapshot:
         second: of the run, from 0.
         times: of each time, how many fell into each bucket (see `histogram`), by the bucket's lowest microsecond.
         evidence: sentences that were not in a snapshot before.
+        hints: what is said of a finding before its evidence.
     """
 
     second: int
@@ -39,6 +42,7 @@ class Snapshot:
     gauges: dict[str, float] = field(default_factory=dict)
     evidence: dict[str, list[str]] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
+    hints: dict[str, list[str]] = field(default_factory=dict)
 
 
 class Recorder:
@@ -48,7 +52,7 @@ class Recorder:
         measuring: while False (a stage that is not measured), `count`, `time` and `found` do nothing; errors and gauges do count.
     """
 
-    __slots__ = ("_counts", "_errors", "_evidence", "_gauges", "_kept", "_kinds", "_times", "measuring")
+    __slots__ = ("_counts", "_errors", "_evidence", "_gauges", "_hints", "_kept", "_kinds", "_times", "measuring")
 
     def __init__(self) -> None:
         self.measuring = True
@@ -78,6 +82,12 @@ class Recorder:
                 self._kept[name] += 1
                 self._evidence.setdefault(name, []).append(evidence[:SENTENCE])
 
+    def hint(self, name: str, sentence: str) -> None:
+        """What is said of a finding before its evidence: what it amounts to, or may come from. The same is said once."""
+        hints = self._hints.setdefault(name, [])
+        if self.measuring and len(hints) < HINTS and (sentence := sentence[:SENTENCE]) not in hints:
+            hints.append(sentence)
+
     def error(self, kind: str) -> None:
         """Something else went wrong."""
         kind = kind[:SENTENCE]
@@ -91,7 +101,7 @@ class Recorder:
     def take(self, second: int) -> Snapshot:
         """What came since the last take: small, and good for another process."""
         times = {name: dict(buckets) for name, buckets in self._times.items()}
-        taken = Snapshot(second, dict(self._counts), times, self._gauges, self._evidence, self._errors)
+        taken = Snapshot(second, dict(self._counts), times, self._gauges, self._evidence, self._errors, self._hints)
         self._clear()
         return taken
 
@@ -101,6 +111,7 @@ class Recorder:
         self._gauges: dict[str, float] = {}
         self._evidence: dict[str, list[str]] = {}
         self._errors: dict[str, int] = {}
+        self._hints: dict[str, list[str]] = {}
 
 
 def _buckets() -> defaultdict[int, int]:
@@ -117,14 +128,14 @@ class Totals:
         counts, errors: how many of each.
         times: of each time its histogram.
         gauges: the latest, all workers together.
-        evidence: the first sentences of each finding.
     """
 
     def __init__(self, workers: int = 1) -> None:
         self.counts: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.times: dict[str, Times] = {}
-        self.evidence: dict[str, list[str]] = {}
+        self._evidence: dict[str, list[str]] = {}
+        self._hints: dict[str, list[str]] = {}
         self._latest: dict[str, dict[int, float]] = {}
         self._series = Series(workers)
 
@@ -139,14 +150,25 @@ class Totals:
         for name, value in snapshot.gauges.items():
             self._latest.setdefault(name, {})[worker] = value
         for name, sentences in snapshot.evidence.items():
-            kept = self.evidence.setdefault(name, [])
+            kept = self._evidence.setdefault(name, [])
             kept.extend(sentences[: EVIDENCE - len(kept)])
+        for name, sentences in snapshot.hints.items():
+            hints = self._hints.setdefault(name, [])
+            hints.extend([each for each in sentences if each not in hints][: HINTS - len(hints)])
         counts = dict(snapshot.counts)
         if snapshot.errors:
             counts["errors"] = sum(snapshot.errors.values())
         if "ack" in snapshot.times:
             counts["ack.count"] = sum(snapshot.times["ack"].values())
         self._series.add(worker, snapshot.second, counts, snapshot.times, snapshot.gauges)
+
+    @property
+    def evidence(self) -> dict[str, list[str]]:
+        """Of each finding its hints and first sentences; of other errors how many there were of each kind."""
+        found = {name: [*self._hints.get(name, ()), *sentences] for name, sentences in self._evidence.items()}
+        if self.errors:
+            found["errors"] = [f"{count:,} x {kind}" for kind, count in self.errors.most_common(EVIDENCE)]
+        return found
 
     @property
     def step(self) -> int:

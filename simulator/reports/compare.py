@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import orjson
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from simulator.measuring.facts import FACTS, STATISTICS, Figure, figure
+from simulator.reports.document import VERSION
+from simulator.reports.printing import put
 from simulator.scenario import SimulationError
 from simulator.texts import plain, shown
 
@@ -67,12 +69,31 @@ def load(path: Path) -> Report:
     if len(text) > LARGEST:
         raise SimulationError(f"{plain(str(path))}: is larger than any report of hub simulate")
     try:
-        report = orjson.loads(text)
+        report: Any = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise SimulationError(f"{plain(str(path))}: is not JSON (line {error.lineno}, column {error.colno})") from None
     if not isinstance(report, dict) or not isinstance(report.get("facts"), dict) or _deep(report):
         raise SimulationError(f"{plain(str(path))}: is not a report of hub simulate --json")
+    if wrong := _wrong(report):
+        raise SimulationError(f"{plain(str(path))}: {wrong}")
     return report
+
+
+def _wrong(report: Report) -> str:
+    """Why it cannot be compared, although it looks like a report; empty: it can."""
+    if (version := report.get("version")) != VERSION or isinstance(version, bool):
+        return f"is a report of version {_short(version)}, and this hub simulate reads version {VERSION}"
+    for name, value in report["facts"].items():
+        if value is not None and _number(value) is None:
+            return f"facts: {_clipped(name, 80)} is {_short(value)}, which is no figure"
+    if not isinstance(report.get("scenario"), dict):
+        return "has no scenario"
+    if _number(report.get("seconds")) is None:
+        return f"seconds: {_short(report.get('seconds'))} is no figure"
+    verdict = report.get("verdict")
+    if not isinstance(verdict, dict) or not isinstance(verdict.get("passed"), bool):
+        return "has no verdict"
+    return ""
 
 
 def show(paths: Sequence[Path]) -> None:
@@ -80,7 +101,11 @@ def show(paths: Sequence[Path]) -> None:
     if len(paths) != 2:
         raise SimulationError("compare takes two JSON reports: hub simulate compare before.json after.json")
     before, after = paths
-    Console().print(table(load(before), load(after), (before.name, after.name)))
+    what = table(load(before), load(after), (before.name, after.name))
+    try:
+        put(what)
+    except OSError as error:
+        raise SimulationError(f"the table could not be written: {error.strerror or error}") from None
 
 
 def compare(a: Report, b: Report) -> list[Change]:

@@ -10,7 +10,7 @@ errors {kind: count}, evidence {fact: sentences}
 series {step, t, ...}: how figures went over time, a point each `step` seconds (see `simulator.measuring.series`)
 percentiles {time: [[percent, ms], ...]}: the curve, as far as enough were timed
 stages [{name, from, to}], faults [{kind, who, from, to, victims}]: seconds from the start; what came to happen
-verdict {passed, checks, bottleneck}
+verdict {passed, checks, unmeasured, bottleneck}: unmeasured are the rules on what nobody was there to measure
 """
 
 import os

@@ -26,7 +26,7 @@ def table(document: Mapping[str, Any]) -> RenderableType:
     """Figures by group, what failed with its evidence, and the verdict last."""
     verdict = document["verdict"]
     failed = [check for check in verdict["checks"] if not check["passed"]]
-    parts: list[RenderableType] = [_heading(document), _figures(document["facts"], {check["fact"] for check in failed})]
+    parts: list[RenderableType] = [_heading(document), _figures(document, {check["fact"] for check in failed})]
     if document["errors"]:
         parts.append(_errors(document["errors"]))
     parts += [_failure(check) for check in failed]
@@ -45,9 +45,10 @@ def _heading(document: Mapping[str, Any]) -> Text:
     )
 
 
-def _figures(facts: Mapping[str, Any], failed: set[str]) -> RenderableType:
+def _figures(document: Mapping[str, Any], failed: set[str]) -> RenderableType:
     parts: list[RenderableType] = []
-    for section in sections(facts):
+    unseen = {rule["fact"] for rule in document["verdict"]["unmeasured"]["rules"]}
+    for section in sections(document["facts"], unseen):
         if section.rows:
             parts.append(_rows(section, failed))
         else:
@@ -101,12 +102,13 @@ def _verdict(document: Mapping[str, Any], failed: int) -> list[RenderableType]:
     """The last lines: passed or not, and whether the tester itself is to blame."""
     verdict = document["verdict"]
     checks = len(verdict["checks"])
+    unmeasured = f"; {left_out}" if (left_out := verdict["unmeasured"]["message"]) else ""
     if not verdict["passed"]:
-        said = Text.assemble(("FAILED", "bold red"), f"  {failed} of {checks} checks")
+        said = Text.assemble(("FAILED", "bold red"), f"  {failed} of {checks} checks{unmeasured}")
     elif checks:
-        said = Text.assemble(("PASSED", "bold green"), f"  all {checks} checks")
+        said = Text.assemble(("PASSED", "bold green"), f"  all {checks} checks{unmeasured}")
     else:
-        said = Text.assemble(("PASSED", "bold green"), "  nothing was checked")
+        said = Text.assemble(("PASSED", "bold green"), f"  nothing was checked{unmeasured}")
     lines: list[RenderableType] = [Text(), said]
     if slow := verdict["bottleneck"]["message"]:
         lines.append(Text.assemble(("! ", "bold yellow"), (plain(slow), "yellow")))

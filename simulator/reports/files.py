@@ -2,12 +2,37 @@
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from simulator.scenario import SimulationError
 from simulator.texts import plain
 
-__all__ = ["writable", "write"]
+__all__ = ["distinct", "writable", "write"]
+
+
+def distinct(outputs: Mapping[str, Path], scenario: str | None = None) -> None:
+    """Sees to it that each report goes to a file of its own, and none over the scenario, however their paths are spelled.
+
+    Args:
+        outputs: by flag.
+        scenario: the scenario's file.
+
+    Raises:
+        SimulationError: two are one file; names the flags.
+    """
+    seen: dict[str, str] = {}
+    if scenario is not None and Path(scenario).is_file():
+        seen[os.path.realpath(scenario)] = "the scenario"
+    for flag, path in outputs.items():
+        try:
+            meant = os.path.realpath(path)
+        except ValueError:  # a null byte: `writable` says so
+            continue
+        if meant in seen:
+            raise SimulationError(f"{flag}: {plain(str(path))} is the file of {seen[meant]}: give another one")
+        if meant != os.devnull:
+            seen[meant] = flag
 
 
 def writable(path: Path | None, flag: str) -> None:

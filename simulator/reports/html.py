@@ -52,9 +52,10 @@ def html(document: Document) -> str:
         findings=_findings(document, failed),
         charts="\n".join(_charts(document)),
         figures="\n".join(
-            figures_table(section, {check["fact"] for check in failed}) for section in sections(document["facts"])
+            figures_table(section, {check["fact"] for check in failed})
+            for section in sections(document["facts"], {rule["fact"] for rule in verdict["unmeasured"]["rules"]})
         ),
-        checks=checks_table(verdict["checks"]),
+        checks=checks_table(verdict["checks"], verdict["unmeasured"]["rules"]),
         scenario=text_block(toml(document["scenario"])),
         run=_run(document),
     )
@@ -70,10 +71,13 @@ def _head(document: Document, failed: int) -> str:
     passed, checks = verdict["passed"], len(verdict["checks"])
     word, look = ("Passed", "good") if passed else ("Failed", "bad")
     said = f"all {checks} checks hold" if passed else f"{failed} of {checks} checks failed"
+    said = said if checks else "nothing was checked"
+    if left_out := verdict["unmeasured"]["message"]:
+        said += f"; {text(left_out)}"
     if document["interrupted"]:
         said += ", interrupted before its end"
     about = f"<p class=lead>{text(scenario['description'])}</p>" if scenario.get("description") else ""
-    mark = f"<strong>{'✓' if passed else '✗'} {word}</strong> <span>{said if checks else 'nothing was checked'}</span>"
+    mark = f"<strong>{'✓' if passed else '✗'} {word}</strong> <span>{said}</span>"
     return (
         f"<p class=kicker>hub simulate</p><h1>{text(scenario['name'])}</h1>{about}"
         f'<p class="verdict {look}">{mark}</p>'

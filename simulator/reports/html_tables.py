@@ -54,13 +54,18 @@ def _figured(value: float | None) -> str:
     return f"{value:,.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2}f}"
 
 
-def checks_table(checks: Sequence[Mapping[str, Any]]) -> str:
-    """All rules, and what came of them."""
-    if not checks:
+def checks_table(checks: Sequence[Mapping[str, Any]], unmeasured: Sequence[Mapping[str, Any]] = ()) -> str:
+    """All rules, and what came of them; last those that nobody could measure."""
+    if not checks and not unmeasured:
         return "<p class=quiet>There were none.</p>"
     rows = "".join(
         f'<tr><td class="{"good" if check["passed"] else "bad"}">{"✓" if check["passed"] else "✗"}</td>'
         f"<td><code>{text(check['rule'])}</code></td><td>{text(check['message'])}</td></tr>"
         for check in checks
+    )
+    rows += "".join(
+        f"<tr class=quiet><td>–</td><td><code>{text(rule['rule'])}</code></td>"
+        f"<td>could not be measured: {text(rule['reason'])}</td></tr>"
+        for rule in unmeasured
     )
     return f"<table class=checks><thead><tr><th></th><th>fails if</th><th>found</th></tr></thead><tbody>{rows}</tbody></table>"

@@ -1,4 +1,7 @@
-"""The verdict as JUnit XML, as Jenkins (junit-10.xsd) and GitLab read it: each check is a test case, figures are properties."""
+"""The verdict as JUnit XML, as Jenkins (junit-10.xsd) and GitLab read it: each check is a test case, figures are properties.
+
+A check that nobody could measure is a skipped case.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -43,6 +46,9 @@ def junit(
         if not check.passed:
             failure = _element(case, "failure", type=check.rule.fact, message=check.message)
             failure.text = "\n".join(plain(line) for line in (check.message, *check.evidence))
+    for rule in verdict.unmeasured:
+        case = _element(suite, "testcase", name=rule.text, classname=f"simulate.{scenario}", time="0")
+        _element(case, "skipped", message=f"could not be measured: {rule.unmeasured}")
     if verdict.bottleneck:
         _element(suite, "system-out").text = plain(verdict.bottleneck.message)
     ElementTree.indent(suites)
@@ -54,10 +60,10 @@ def _suite(verdict: Verdict, scenario: str, seconds: float, started: float | Non
     """The attributes of the suite."""
     attributes = {
         "name": plain(f"hub simulate {scenario}"),
-        "tests": str(len(verdict.checks)),
+        "tests": str(len(verdict.checks) + len(verdict.unmeasured)),
         "failures": str(len(verdict.failed)),
         "errors": "0",
-        "skipped": "0",
+        "skipped": str(len(verdict.unmeasured)),
         "time": f"{max(seconds, 0.0):.3f}",
     }
     if started is not None:

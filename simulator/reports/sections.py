@@ -1,6 +1,6 @@
 """The facts of a run in groups and rows, as tables show them: one row a time with its percentiles, one a count or a gauge."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,7 +13,7 @@ Value = float | int | None
 GROUPS: Final = ("Stations", "Presence", "Browsers", "Statuses", "Requests", "Commands", "Tester", "Other")
 _PRESENCE: Final = ("missedOnline", "missedOffline", "falselyOffline", "falselyOnline", "repeated", "seen")
 _BY_ROOT: Final = {
-    **dict.fromkeys(("stations", "connect", "recovery"), "Stations"),
+    **dict.fromkeys(("stations", "connect", "recovery", "broker"), "Stations"),
     "presence": "Presence",
     **dict.fromkeys(("browsers", "login", "actions"), "Browsers"),
     "status": "Statuses",
@@ -57,8 +57,12 @@ class Section:
     unmeasured: tuple[str, ...]
 
 
-def sections(facts: Mapping[str, Value]) -> list[Section]:
-    """All facts, in the order of their table; groups without any are left out."""
+def sections(facts: Mapping[str, Value], unseen: Collection[str] = ()) -> list[Section]:
+    """All facts, in the order of their table; groups without any are left out.
+
+    Args:
+        unseen: counts that nobody was there to measure: their 0 says nothing.
+    """
     grouped: dict[str, list[Row]] = {group: [] for group in GROUPS}
     for row in _rows(facts):
         grouped[_group(row.name)].append(row)
@@ -66,7 +70,7 @@ def sections(facts: Mapping[str, Value]) -> list[Section]:
     for title, rows in grouped.items():
         shown, never, unmeasured = [], [], []
         for row in rows:
-            if row.value is None or (row.times and not row.value):
+            if row.value is None or ((row.times or row.name in unseen) and not row.value):
                 unmeasured.append(row.name)
             elif not row.value and not row.unit:
                 never.append(row.name)

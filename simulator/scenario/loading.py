@@ -9,7 +9,7 @@ Every error is one line that names file, line and field, or the flag, and what i
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from importlib.resources import files
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from simulator.scenario.errors import Finding, findings, syntax
 from simulator.scenario.fields import LONGEST, near, part_of, quoted, read_seconds
-from simulator.scenario.models import Scenario
+from simulator.scenario.models import Scenario, Stage
 from simulator.scenario.toml_lines import Lines
 
 __all__ = ["FLAGS", "SHIPPED", "SimulationError", "load", "override", "plain", "read", "shipped"]
@@ -62,11 +62,13 @@ def load(name: str | Path | None = None, overrides: Mapping[str, Any] | None = N
     """
     given = dict(overrides or {})
     if name is None:
-        scenario = plain()
-        moved = override(scenario, **given)
+        duration = {key: given.pop(key) for key in ("duration",) if key in given}
+        moved = override(plain(), **given)
         ramp = max(1.0, moved.stations.count / PLAIN_RATE)
         first = moved.stages[0].model_copy(update={"duration": ramp})
-        return moved.model_copy(update={"stages": [first, *moved.stages[1:]]})
+        return override(moved.model_copy(update={"stages": [first, *moved.stages[1:]]}), **duration)
+    if not str(name):
+        raise SimulationError("the scenario's name is empty: give one that --list shows, a TOML file, or none at all")
     if str(name) in SHIPPED:
         return override(_shipped(str(name)), **given)
     path = Path(name)
@@ -123,8 +125,9 @@ def override(scenario: Scenario, **given: Any) -> Scenario:
     """The scenario as the command line changes it.
 
     Args:
-        given: some of FLAGS. `duration`: seconds that the stages without a shape last together, each in proportion, its
-            faults' times too; 0: the last of them until Ctrl-C. `interval` keeps what stages have in proportion.
+        given: some of FLAGS. `duration`: seconds that all stages last together, see `_lengths`; their faults come at the
+            same part of them. 0: the last stage without a shape lasts until Ctrl-C. `interval` keeps what stages have in
+            proportion.
 
     Raises:
         SimulationError: names the flag.
@@ -211,22 +214,40 @@ def _pace(data: dict[str, Any], scenario: Scenario, value: Any) -> None:
 
 
 def _stretch(data: dict[str, Any], scenario: Scenario, value: Any) -> None:
-    """The stages without a shape last `value` seconds together, in proportion; 0: the last of them has no end."""
+    """All stages last `value` seconds together; 0: the last one without a shape has no end, and nothing follows it."""
     wanted = _flag_seconds("duration", value, 0)
-    steady = [index for index, stage in enumerate(scenario.stages) if stage.shape is None]
-    if not steady:
-        raise SimulationError("--duration: this scenario has no stage without a shape, whose time it could be")
-    last = steady[-1]
     if wanted == 0:
-        data["stages"] = data["stages"][: last + 1]
-        _resize(data["stages"][last], scenario.stages[last].duration, 0.0)
+        steady = [index for index, stage in enumerate(scenario.stages) if stage.shape is None]
+        if not steady:
+            raise SimulationError(
+                "--duration: 0: this scenario has no stage without a shape, which could last until Ctrl-C"
+            )
+        data["stages"] = data["stages"][: steady[-1] + 1]
+        _resize(data["stages"][steady[-1]], scenario.stages[steady[-1]].duration, 0.0)
         return
-    had = {index: scenario.stages[index].duration for index in steady}
-    if not had[last]:  # it had no end: it gets what the others leave
-        had[last] = max(wanted - sum(had.values()), had[last]) or wanted
-    ratio = Fraction(wanted) / sum(map(Fraction, had.values()))
-    for index, seconds in had.items():
-        _resize(data["stages"][index], scenario.stages[index].duration, float(Fraction(seconds) * ratio))
+    for stage, had, seconds in zip(data["stages"], scenario.stages, _lengths(scenario.stages, wanted), strict=True):
+        _resize(stage, had.duration, seconds)
+
+
+def _lengths(stages: Sequence[Stage], wanted: float) -> list[float]:
+    """How long each stage lasts when all last `wanted` seconds together.
+
+    Ramps keep their time, and the others share what is left, in proportion. Where that is little, ramps are shorter, in
+    proportion: they take half of all at most, or the share that they have in the file.
+    """
+    total, has_end = Fraction(wanted), not stages[-1].endless
+    ramps = sum((Fraction(stage.duration) for stage in stages if stage.shape), Fraction())
+    steady = [Fraction(stage.duration) for stage in stages if not stage.shape]
+    of_ramps = total
+    if steady:
+        share = ramps / (ramps + sum(steady)) if has_end else Fraction()
+        of_ramps = min(ramps, total * max(share, Fraction(1, 2)))
+    rest = total - of_ramps
+    if not has_end:  # it gets what the others leave
+        steady[-1] = max(rest - sum(steady), Fraction()) or rest
+    fast = of_ramps / ramps if ramps else Fraction(1)
+    left = (length * rest / sum(steady) for length in steady)
+    return [float(Fraction(stage.duration) * fast if stage.shape else next(left)) for stage in stages]
 
 
 def _resize(stage: dict[str, Any], had: float, duration: float) -> None:

@@ -264,7 +264,8 @@ class Scenario(_Table):
         if not busy and not emptied:
             raise wrong(("stages",), 'nothing is ever started: the first stage needs a shape, and stations = "100%"')
         if not busy:
-            raise wrong(("stages",), "nothing is left to simulate", f"{min(emptied)}.count")
+            least = "stations or browsers" if len(emptied) == 2 else min(emptied)
+            raise wrong((), f"nothing is left to simulate: give {least} more than 0", f"{min(emptied)}.count")
         return self
 
     def _check_moves(self, index: int, who: Who, before: int, after: int, emptied: set[Who]) -> None:

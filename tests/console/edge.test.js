@@ -147,9 +147,12 @@ test("a stream is answered with the picture alone, and ends when it is stopped, 
 
 test("one who asks again replaces his stream; one who never connects does not hold a place; one too many hears so", async () => {
   await registered();
-  for (let number = 0; number < 3; number++) hub.emit("station-cmd-start-stream", { requesterId: "op", cameraId: "camera", offer: offer() });
-  await settle();
+  for (let number = 0; number < 3; number++) {
+    hub.emit("station-cmd-start-stream", { requesterId: "op", cameraId: "camera", offer: offer() });
+    await settle();
+  }
   assert.equal(station.senders.count, 1);
+  assert.deepEqual(made.map((pc) => pc.closed), [true, true, false]);
   for (let number = 0; number < MAX_SENDERS; number++) hub.emit("station-cmd-start-stream", { requesterId: `p-${number}`, cameraId: "camera", offer: offer() });
   await settle();
   assert.equal(station.senders.count, MAX_SENDERS);

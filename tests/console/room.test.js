@@ -151,6 +151,7 @@ test("several in the room: a connection to each; one that leaves ends only its o
 for (const [why, begin, end, reason] of [
   ["nobody comes", inviting, () => clock.pass(COMES_WITHIN), "nobody"],
   ["no way is found", connecting, () => clock.pass(CONNECTS_WITHIN), "unconnected"],
+  ["the station goes away before it came", inviting, () => hub.emit("station-disconnected", { stationId: "st-1" }), "nobody"],
   ["who came goes before it connects", connecting, () => hub.emit("peer-left", { peerId: "edge" }), "left"],
   ["the hub is lost before anybody is there", inviting, () => hub.lose(), "lost"],
   ["the hub is lost while it connects", connecting, () => hub.lose(), "lost"],
@@ -262,6 +263,9 @@ test("the hub says that the other is gone, but it is still seen: it goes on unti
     assert.equal(call.state, "talking");
   }
   assert.equal(call.signaling, false);
+  await pass(2_000);
+  assert.equal(call.state, "talking", "a moment of silence is no end");
+  made[0].received += 5_000;
   await pass(5_000);
   assert.deepEqual([call.state, call.reason], ["ended", "left"]);
 });
@@ -326,6 +330,17 @@ test("who is gone before the offer reached it: the hub says so", async () => {
   hub.answers.offer = new HubError("SIGNAL_PEER_NOT_FOUND: Peer not found");
   const call = await connecting();
   assert.deepEqual([call.state, call.reason], ["ended", "left"]);
+});
+
+test("a new offer that the hub cannot hand on any more does not end what still goes on", async () => {
+  const call = await talking();
+  hub.answers.offer = new HubError("SIGNAL_PEER_NOT_FOUND: Peer not found");
+  made[0].become("failed");
+  await settle();
+  assert.equal(call.state, "talking");
+  made[0].become("connected");
+  clock.pass(60_000);
+  assert.equal(call.state, "talking");
 });
 
 test("muted and hidden, tracks are silent and black; another camera's track is as the one before", async () => {

@@ -279,3 +279,26 @@ async def test_what_is_no_hub_refuses(door: Native | SocketIo, first: str) -> No
     async with hub(script) as url:
         with pytest.raises(Refused, match="does not speak like a hub"):
             await door.client(url, token="t", timeout=GUARD).__aenter__()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, {}),
+        ({"watch": ()}, {"watch": []}),
+        ({"watch": ["st-1", "st-2"], "states": True}, {"watch": ["st-1", "st-2"], "states": True}),
+    ],
+)
+async def test_what_is_watched_from_the_start(options: dict[str, Any], said: dict[str, Any]) -> None:
+    """It stands beside the token; what is not asked for is not there."""
+    first: list[Any] = []
+
+    async def script(socket: ServerConnection) -> None:
+        first.append(orjson.loads(await socket.recv()))
+        await socket.send('{"event":"welcome","data":{"peerId":"me","heartbeat":25}}')
+
+    async with serve(script, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with Operator(f"http://127.0.0.1:{port}", token="t", timeout=GUARD, **options):
+            pass
+    assert first == [{"event": "auth", "data": {"token": "t", **said}}]

@@ -5,7 +5,8 @@ async with broken(hub, Break("drop-status", share=0.01)) as proxy:
     assert proxy.done["drop-status"] > 0
 
 Without a break, everything passes unchanged. Breaks can be changed while it runs: `proxy.set(Break("drop-ack"))`,
-`proxy.set()`. What there is: `broken_acts.ACTS` and `TIMED`, and `delay-all`, which holds up everything by `seconds`.
+`proxy.set()`. What there is: `broken_acts.ACTS` and `TIMED`, and of the whole hub `delay-all`, which holds up everything by
+`seconds`, `hang`, which says nothing any more and ends nothing, and `die`, which resets all and listens no more.
 Stations are looked into on MQTT over TCP, 3.1.1 and 5; browsers on both doors (Socket.IO by WebSocket).
 """
 
@@ -13,7 +14,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from tests.simulator.broken_acts import ACTS, TIMED, Act
 from tests.simulator.broken_links import Link, Place
@@ -22,7 +23,10 @@ from tests.simulator.broken_runs import Break, Running, Stage
 from tests.simulator.broken_web import WebLink
 from tests.simulator.broken_wire import Event
 
-__all__ = ["Break", "BrokenHub", "Ports", "broken"]
+__all__ = ["WHOLE", "Break", "BrokenHub", "Ports", "broken"]
+
+WHOLE: Final = frozenset({"delay-all", "hang", "die"})
+"""Kinds of breaks that are done to all connections, and to those that come."""
 
 
 class Ports(Protocol):
@@ -52,6 +56,7 @@ class BrokenHub:
         self.mqtt_url = self.http_url = ""
         self.lag = 0.0
         self._running: dict[Place, list[tuple[Running, Act]]] = {}
+        self._hanging: Running | None = None
         self._timers: set[asyncio.Task[None]] = set()
         self._links: set[Link] = set()
         self._servers: list[asyncio.Server] = []
@@ -80,12 +85,13 @@ class BrokenHub:
             ValueError: there is no such break.
         """
         for each in breaks:
-            if each.kind not in ACTS and each.kind not in TIMED and each.kind != "delay-all":
+            if each.kind not in ACTS and each.kind not in TIMED and each.kind not in WHOLE:
                 raise ValueError(f"there is no break {each.kind}")
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
         self._running.clear()
+        self._hanging = None
         self.lag = sum(each.seconds for each in breaks if each.kind == "delay-all")
         for each in breaks:
             run = Running(each, self._stage)
@@ -95,6 +101,12 @@ class BrokenHub:
             elif each.kind in TIMED:
                 timer = asyncio.create_task(_now_and_then(run), name=f"broken hub: {each.kind}")
                 self._timers.add(timer)
+            elif each.kind == "hang":
+                self._hanging = run
+                for link in self._links:
+                    self._hang(run, link)
+            elif each.kind == "die":
+                self._die(run)
 
     # ---- what links ask
 
@@ -127,11 +139,25 @@ class BrokenHub:
             del self.stations[link.name]
             self._stage.gone[link.name] = None
 
+    @staticmethod
+    def _hang(run: Running, link: Link) -> None:
+        link.frozen = True
+        run.note(link.name)
+
+    def _die(self, run: Running) -> None:
+        for server in self._servers:
+            server.close()
+        for link in [*self._links]:
+            run.note(link.name)
+            link.cut(reset=True)
+
     async def _listen(self, kind: Callable[[Self, tuple[str, int], int], MqttLink | WebLink], port: int) -> int:
         def accept() -> asyncio.Protocol:
             self._made += 1
             link = kind(self, ("127.0.0.1", port), self._made)
             self._links.add(link)
+            if self._hanging is not None:
+                self._hang(self._hanging, link)
             if isinstance(link, WebLink):
                 self.browsers.append(link)
             return link.client()

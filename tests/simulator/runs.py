@@ -6,14 +6,20 @@ from devices.client import Address
 from simulator.measuring.measures import Recorder, Totals
 from simulator.measuring.recent import Recent
 from simulator.measuring.rules import judge, rules_of
+from simulator.measuring.witnesses import absent
 from simulator.plan import Target
 from simulator.reports.document import Ran, document
 from simulator.scenario import Scenario
 from simulator.scenario.timeline import Timeline
 
-__all__ = ["HOSTILE", "SECONDS", "fill", "report", "scenario"]
+__all__ = ["HOSTILE", "SECONDS", "UNWATCHED", "fill", "report", "scenario"]
 
 SECONDS: Final = 60
+UNWATCHED: Final[dict[str, Any]] = {
+    "browsers": {"count": 0},
+    "stages": [{"name": "ramp", "duration": 60, "shape": "linear", "stations": "100%"}],
+}
+"""What of `scenario` is changed where there are no browsers."""
 HOSTILE: Final = (
     "</style></svg><script>alert(1)</script>\"'&<img src=x onerror=alert(1)>\x1b[31m\u202e\x00 $title ${title} [red]"
 )
@@ -69,7 +75,7 @@ def report(*, seconds: int = SECONDS, broken: str = "", interrupted: bool = Fals
     """The report of such a run; it was planned for a minute."""
     played, totals = scenario(**changed), Totals()
     fill(totals, seconds=seconds, broken=broken)
-    verdict = judge(totals.facts(), rules_of(played.fail_if), totals.evidence)
     timeline, target = Timeline(played), Target(Address.parse("mqtt://127.0.0.1:1883"), "http://127.0.0.1:3101")
+    verdict = judge(totals.facts(), rules_of((), played.fail_if, absent(played, target)), totals.evidence)
     ran = Ran(1_764_000_000_000, float(seconds), interrupted)
     return document(ran, played, target, totals, verdict, timeline.stages(), timeline.strikes())

@@ -96,6 +96,7 @@ def make_world(
         statuses=cast("Any", Notes()),
         commands=cast("Any", Notes()),
         exchanges=cast("Any", Notes()),
+        answers=cast("Any", Notes()),
         interval=1.0,
         numbers=range(stations),
     )
@@ -124,6 +125,9 @@ class Found:
 
     def evidence(self, name: str) -> list[str]:
         return [sentence for each in self._look() for sentence in each.evidence.get(name, [])]
+
+    def hints(self, name: str) -> list[str]:
+        return [sentence for each in self._look() for sentence in each.hints.get(name, [])]
 
     def _look(self) -> list[Snapshot]:
         self._taken.append(self._recorder.take(0))

@@ -19,7 +19,8 @@ MANY = {f"{name}.count": 100_000 for name in ("ack", "status.delay")}
 
 
 def report(facts: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"facts": MANY | facts, "scenario": {"name": "steady", "seed": 1}, "seconds": 60.0, **more}
+    whole = {"version": 1, "scenario": {"name": "steady", "seed": 1}, "seconds": 60.0, "verdict": {"passed": True}}
+    return whole | {"facts": MANY | facts} | more
 
 
 def printed(a: Any, b: Any, *, color: bool = False) -> str:
@@ -155,6 +156,17 @@ def test_load(tmp_path: Path) -> None:
         (b'{"facts": []}', "is not a report"),
         (b'{"facts": {}, "x": ' + b"[" * 200 + b"]" * 200 + b"}", "is not a report"),
         (b"[" * 100_000, "is not JSON"),
+        (b'{"facts": {}}', "is a report of version -, and this hub simulate reads version 1"),
+        (orjson.dumps(report({}, version=2)), "is a report of version 2, and"),
+        (orjson.dumps(report({}, version=True)), "is a report of version True, and"),
+        (orjson.dumps(report({}, version="1")), "is a report of version 1, and"),
+        (orjson.dumps(report({"ack.p99": "fast"})), "facts: ack.p99 is fast, which is no figure"),
+        (orjson.dumps(report({"ack.p99": [1]})), "facts: ack.p99 is [1], which is no figure"),
+        (orjson.dumps(report({"ack.p99\x1b[31m": True})), "facts: ack.p99\\x1b[31m is True, which is no figure"),
+        (orjson.dumps(report({}, scenario="steady")), "has no scenario"),
+        (orjson.dumps(report({}, seconds="60")), "seconds: 60 is no figure"),
+        (orjson.dumps(report({}, verdict=None)), "has no verdict"),
+        (orjson.dumps(report({}, verdict={"passed": "yes"})), "has no verdict"),
     ],
 )
 def test_foreign_files(tmp_path: Path, content: bytes, words: str) -> None:

@@ -35,11 +35,20 @@ def rows(text: str) -> dict[str, list[str]]:
 
 
 def test_every_fact_has_its_row_in_order() -> None:
-    """With its unit, meaning and default rule."""
+    """With its unit, meaning and default rule, and who measures it."""
+    by = {
+        (): "the tester",
+        ("stations",): "stations",
+        ("browsers",): "browsers",
+        ("watchers",): "browsers*",
+        ("stations", "browsers"): "both",
+        ("stations", "watchers"): "both*",
+    }
     table = rows(section("## What each figure means"))
     assert [*table] == [fact.name for fact in FACTS]
     for fact in FACTS:
-        line = f"| `{fact.name}` | {fact.unit} | {fact.title} | {f'`{fact.worst}`' if fact.worst else ''} |"
+        worst = f"`{fact.worst}`" if fact.worst else ""
+        line = f"| `{fact.name}` | {fact.unit} | {fact.title} | {worst} | {by[fact.witnesses]} |"
         assert re.sub(r" +", " ", line) in section("## What each figure means")
 
 

@@ -111,6 +111,16 @@ def test_jitter_spreads_the_victims(world: World, clock: Turned) -> None:
     assert 100.0 < moments[0] < moments[1] < 110.1
 
 
+def test_nobody_is_hit_when_the_load_is_over(world: World, clock: Turned) -> None:
+    """Who leaves in order is not reset, whatever jitter had in mind."""
+    faults = Faults(world, runs_commands=False)
+    faults.strike(Strike(0.0, fault(kind="abort", jitter=10), (0, 1), 10.0))
+    clock.now += 10.0
+    faults.end()
+    world.schedule.run()
+    assert suffered(world, "stations", 0) == suffered(world, "stations", 1) == []
+
+
 def test_a_storm_cuts_all_off_at_once_and_spreads_their_return(world: World) -> None:
     """Its jitter is in how they come back."""
     Faults(world, runs_commands=True).strike(Strike(0.0, fault(kind="storm", jitter=10), (0, 1), 10.0))

@@ -12,7 +12,7 @@ from simulator.measuring.rules import judge
 from simulator.reports.document import encode
 from simulator.reports.html import TEMPLATE, html
 from simulator.reports.scales import linear, logarithmic, seconds_ticks
-from tests.simulator.runs import HOSTILE, report
+from tests.simulator.runs import HOSTILE, UNWATCHED, report
 
 VOID: Final = {"meta", "link"}
 LIGHT, DARK = "light", "dark"
@@ -72,6 +72,14 @@ def test_a_sound_run_has_nothing_that_went_wrong() -> None:
     assert "✓ Passed" in said
     assert "What went wrong" not in said
     assert "What went wrong" in html(report(broken="x"))
+
+
+def test_what_nobody_could_measure_is_said() -> None:
+    """Beside the verdict, and rule by rule below."""
+    said = Reader(html(report(**UNWATCHED))).said()
+    assert re.search(r"all \d+ checks hold; \d+ could not be measured: no browsers", said)
+    assert "could not be measured: no browsers" in said.partition("status.lost > 0")[2]
+    assert "could not be measured" not in Reader(html(report())).said()
 
 
 def test_the_tester_is_blamed() -> None:

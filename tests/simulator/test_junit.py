@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.measuring.rules import Bottleneck, Check, Rule, Slowed, Verdict, judge, parse_rule
+from simulator.measuring.rules import Bottleneck, Check, Rule, Slowed, Verdict, judge, parse_rule, rules_of
 from simulator.reports.junit import junit
 
 ATTRIBUTES = {
@@ -16,6 +16,7 @@ ATTRIBUTES = {
     "property": {"name", "value"},
     "testcase": {"name", "classname", "time"},
     "failure": {"type", "message"},
+    "skipped": {"message"},
     "system-out": set[str](),
 }
 """What junit-10.xsd allows, of that what is used."""
@@ -23,7 +24,7 @@ CHILDREN = {
     "testsuites": {"testsuite"},
     "testsuite": {"properties", "testcase", "system-out"},
     "properties": {"property"},
-    "testcase": {"failure"},
+    "testcase": {"failure", "skipped"},
 }
 
 
@@ -38,6 +39,7 @@ def read(document: bytes) -> ElementTree.Element:
     assert {"name", "tests", "failures", "errors"} <= set(suite.attrib)
     assert re.fullmatch(r"\d+\.\d{3}", suite.attrib["time"])  # SUREFIRE_TIME allows it
     assert int(suite.attrib["tests"]) == len(suite.findall("testcase"))
+    assert int(suite.attrib["skipped"]) == len(suite.findall("testcase/skipped"))
     assert int(suite.attrib["failures"]) == len(suite.findall("testcase/failure"))
     return suite
 
@@ -69,6 +71,17 @@ def test_a_run() -> None:
     assert failure.attrib["type"] == "ack.p99"
     assert failure.attrib["message"].startswith("ack.p99 is 61.25 ms, and must not be above 50 ms")
     assert failure.text == f"{failure.attrib['message']}\nsim-op-00001 waited"
+
+
+def test_what_nobody_could_measure_is_skipped() -> None:
+    """With the reason: neither passed nor failed."""
+    rules = rules_of([], ["ack.p99 > 1s"], {"browsers": "no browsers"})
+    suite = read(junit(judge({"stations.disconnects": 0}, rules, {}), "steady", {}))
+    case = next(each for each in suite.findall("testcase") if each.attrib["name"] == "ack.p99 > 1s")
+    skipped = case.find("skipped")
+    assert skipped is not None
+    assert skipped.attrib["message"] == "could not be measured: no browsers"
+    assert int(suite.attrib["skipped"]) > 5
 
 
 def test_the_tester_as_bottleneck_is_said() -> None:

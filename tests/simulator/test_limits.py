@@ -7,6 +7,7 @@ import pytest
 
 from simulator import limits
 from simulator.limits import check_files, check_ports
+from simulator.options import MOST_WORKERS
 from simulator.scenario import SimulationError
 
 
@@ -40,7 +41,13 @@ def test_so_many_workers_as_it_says_do(stations: int, browsers: int, most: int) 
     try:
         check_files(stations, browsers, 1, most)
     except SimulationError as error:
-        check_files(stations, browsers, int(str(error).rpartition("--workers ")[2]), most)
+        told, _, workers = str(error).rpartition("--workers ")
+        if told:
+            assert int(workers) <= MOST_WORKERS
+            check_files(stations, browsers, int(workers), most)
+        else:  # as many as there may be would not do either
+            with pytest.raises(SimulationError):
+                check_files(stations, browsers, MOST_WORKERS, most)
 
 
 def test_a_broker_alone_is_one_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from devices.mqtt.packets import (
 )
 from devices.mqtt.stream import PacketStream
 from devices.session import Publish as Message
-from simulator.fleet.mqtt import ANSWER_WITHIN, MOST_IN_FLIGHT, Connection, connect_packet, open_connection
+from simulator.fleet.mqtt import ANSWER_WITHIN, MOST_IN_FLIGHT, Connection, Question, connect_packet, open_connection
 from simulator.fleet.schedule import Schedule
 from tests.devices.test_station import make_certificate
 from tests.mosquitto import free_port, mosquitto
@@ -45,11 +45,15 @@ class Owner:
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
+        self.answers: list[tuple[str, float, bool]] = []
         self.news = asyncio.Event()
 
     def _note(self, *what: Any) -> None:
         self.told.append(what)
         self.news.set()
+
+    def answered(self, _: Connection, question: Question, *, joining: bool) -> None:
+        self.answers.append((question.answer, question.asked, joining))
 
     def accepted(self, _: Connection) -> None:
         self._note("accepted")
@@ -111,11 +115,11 @@ class Wire:
 class Bench:
     """A connection on a fake wire, and time that passes when told to."""
 
-    def __init__(self, keep_alive: int = KEEP_ALIVE, *, accept: bool = True) -> None:
+    def __init__(self, keep_alive: int = KEEP_ALIVE, *, accept: bool = True, ask_every: float = float("inf")) -> None:
         self.time = 0.0
         self.schedule, self.owner, self.wire = Schedule(lambda: self.time, lambda: 0.0), Owner(), Wire()
         first = connect_packet("st-1", "user", "secret", keep_alive, WILL)
-        self.connection = Connection(self.owner, self.schedule, first)
+        self.connection = Connection(self.owner, self.schedule, first, ask_every)
         self.connection.connection_made(cast("Any", self.wire))
         if accept:
             self.hear(Connack(0))
@@ -327,7 +331,7 @@ async def test_a_ping_without_an_answer_ends_it(busy: bool) -> None:
         bench.wait(1.0)
     assert bench.wire.aborted
     bench.connection.connection_lost(None)
-    assert bench.owner.told[-1] == ("ended", "no answer to PINGREQ")
+    assert bench.owner.told[-1] == ("ended", "no PINGRESP")
 
 
 async def test_without_a_keep_alive_nobody_asks() -> None:
@@ -359,6 +363,127 @@ async def test_silence() -> None:
     assert not bench.wire.said
     assert not bench.wire.reading
     assert not bench.wire.is_closing()
+
+
+# ---- questions
+
+
+async def test_each_answer_is_told_with_its_question() -> None:
+    """What was asked before the subscriptions were there belongs to connecting."""
+    bench = Bench(accept=False)
+    bench.time = 1.0
+    bench.hear(Connack(0))
+    bench.connection.subscribe(("a",), 1)
+    bench.connection.publish(status(1))
+    bench.time = 2.0
+    bench.hear(Suback(1, b"\x01"), Ack(PacketType.PUBACK, 2))
+    bench.time = 3.0
+    bench.connection.publish(status(1))
+    bench.connection.publish(status())
+    bench.connection.ping()
+    bench.hear(Pingresp())
+    bench.hear(Ack(PacketType.PUBACK, 3))
+    assert bench.owner.answers == [
+        ("connack", 0.0, True),
+        ("suback", 1.0, True),
+        ("puback", 1.0, True),
+        ("pingresp", 3.0, False),
+        ("puback", 3.0, False),
+    ]
+    bench.hear(Pingresp(), Ack(PacketType.PUBACK, 4))  # of nothing that was asked
+    assert len(bench.owner.answers) == 5
+    assert bench.connection.owed is None
+
+
+@pytest.mark.parametrize("ask", ["publish", "subscribe", "ping"])
+@pytest.mark.parametrize("busy", [False, True])
+async def test_a_question_without_an_answer_ends_it(ask: str, busy: bool) -> None:
+    """Within its limit, with what is owed; whatever else the broker says."""
+    bench = Bench()
+    bench.time = 7.0
+    ways: dict[str, Callable[[], Any]] = {
+        "publish": lambda: bench.connection.publish(status(1)),
+        "subscribe": lambda: bench.connection.subscribe(("a",), 1),
+        "ping": bench.connection.ping,
+    }
+    ways[ask]()
+    answer = {"publish": "puback", "subscribe": "suback", "ping": "pingresp"}[ask]
+    assert bench.connection.owed == (answer, 7.0)
+    for _ in range(int(ANSWER_WITHIN) - 1):
+        bench.wait(1.0)
+        if busy:
+            bench.hear(Publish("a", b"x"))
+        assert not bench.wire.aborted
+    bench.wait(2.0)
+    assert bench.wire.aborted
+    assert bench.connection.ending == "unanswered"
+    assert bench.connection.unanswered == (answer, 7.0)
+    bench.connection.connection_lost(None)
+    assert bench.owner.told[-1] == ("ended", f"no {answer.upper()}")
+
+
+async def test_a_connect_without_an_answer() -> None:
+    """It is owed from when it could be said; where nobody took the connection, nobody was asked."""
+    bench = Bench(accept=False)
+    bench.wait(ANSWER_WITHIN + 1)
+    assert (bench.connection.ending, bench.connection.unanswered) == ("unanswered", ("connack", 0.0))
+    time, schedule = [0.0], None
+    schedule = Schedule(lambda: time[0], lambda: 0.0)
+    connection = Connection(Owner(), schedule, connect_packet("a", "a", "", 30, None))
+    time[0] = ANSWER_WITHIN + 0.1
+    schedule.run()
+    assert connection.over
+    assert (connection.ending, connection.unanswered) == ("unreachable", None)
+
+
+async def test_it_asks_as_often_as_it_is_told() -> None:
+    """Where nothing else was asked; an answer to anything is an answer."""
+    bench = Bench(ask_every=4.0)
+    pings = 0
+    for second in range(60):
+        if second >= 40:
+            bench.connection.publish(status(1))
+            bench.hear(Ack(PacketType.PUBACK, 1))
+        bench.wait(1.0)
+        if Pingreq() in bench.wire.said:
+            assert second < 44
+            pings += 1
+            bench.hear(Pingresp())
+        bench.wire.said.clear()
+    assert 9 <= pings <= 11
+    assert not bench.wire.aborted
+
+
+async def test_who_reads_nothing_knows_nothing_of_the_broker() -> None:
+    """What was asked before it read again is no question any more, late or unanswered; what is asked after that is."""
+    bench = Bench()
+    bench.connection.publish(status(1))
+    bench.connection.hold()
+    bench.wait(8.0)
+    bench.connection.publish(status(1))
+    assert bench.connection.owed is None
+    bench.wait(4.0)
+    bench.connection.release()
+    assert bench.connection.owed is None
+    bench.wait(2.0)
+    bench.hear(Ack(PacketType.PUBACK, 1), Ack(PacketType.PUBACK, 2))
+    assert [each[0] for each in bench.owner.answers] == ["connack"]
+    bench.connection.publish(status(1))
+    assert bench.connection.owed is not None
+    bench.wait(ANSWER_WITHIN + 1)
+    assert bench.wire.aborted
+
+
+async def test_a_tester_that_was_held_up_looks_once_more() -> None:
+    """What came meanwhile has not been read yet."""
+    bench = Bench()
+    bench.connection.publish(status(1))
+    bench.time += 60.0
+    bench.schedule.run()
+    assert not bench.wire.aborted
+    bench.hear(Ack(PacketType.PUBACK, 1))
+    bench.wait(3.0)
+    assert not bench.wire.aborted
 
 
 # ---- bounds

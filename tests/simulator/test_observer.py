@@ -6,7 +6,7 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from simulator.fleet.mqtt import Connection
+from simulator.fleet.mqtt import Connection, Ending
 from simulator.fleet.observer import Observer
 from simulator.fleet.schedule import Schedule
 from simulator.fleet.station import SimulatedStation
@@ -35,7 +35,8 @@ class Line:
     def hear(self, topic: str, payload: bytes) -> None:
         self.owner.message(self._it, topic, payload, False)
 
-    def reset(self, cause: str) -> None:
+    def reset(self, cause: str, ending: Ending = "lost") -> None:
+        self.ending = ending
         self.done.append(cause)
         self.owner.ended(self._it, cause)
 
@@ -69,7 +70,7 @@ class Bench:
         self.observer = Observer(self.world, number)
         self.observer.start()
 
-    def _open(self, _address: Any, owner: Observer, _schedule: Any, first: Any, _context: Any) -> Any:
+    def _open(self, _address: Any, owner: Observer, _schedule: Any, first: Any, *_how: Any) -> Any:
         self.lines.append(Line(owner, first))
         return self.lines[-1], None
 

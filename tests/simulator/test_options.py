@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from simulator.options import SCENARIO_FLAGS, Options
-from simulator.scenario import FLAGS, SimulationError
+from simulator.plan import Credentials, Needs, Plan
+from simulator.scenario import FLAGS, SimulationError, load
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,31 @@ from simulator.scenario import FLAGS, SimulationError
         ({"mqtt": "mqtt://x:99999"}, "--mqtt: Port out of range"),
         ({"broker": "mqtt://[::1"}, "--broker: Invalid IPv6 URL"),
         ({"http": "ftp://x"}, "--http: the hub's address must look like"),
-        ({"http": "http://x:0"}, "--http: the hub's address must look like"),
+        ({"http": "http://x:0"}, "--http: there is no port 0"),
+        ({"mqtt": "mqtt://x:0"}, "--mqtt: there is no port 0"),
+        ({"http": "http://x?y=1"}, "--http: nothing may follow the address"),
+        ({"mqtt": "mqtt://h/foo"}, "--mqtt: only ws:// and wss:// have a path"),
+        ({"broker": "mqtts://h?x"}, "--broker: only ws:// and wss:// have a path"),
+        (
+            {"mqtt": "mqtt://ann:secret@h"},
+            "--mqtt: takes no user name or password in the address: give --station-token",
+        ),
+        ({"http": "http://secret@h"}, "--http: takes no user name or password in the address: give --browser-token"),
+        (
+            {"broker": "mqtt://h", "http": "http://h", "login": "guest"},
+            "--broker: a broker is loaded alone, without a hub: leave out --http, --login",
+        ),
+        (
+            {"broker": "mqtt://h", "mqtt": "mqtt://h"},
+            "--broker: a broker is loaded alone, without a hub: leave out --mqtt",
+        ),
+        ({"prefix": "ä"}, "--prefix: must be 1 to 48 of A-Z a-z 0-9 . _ -, not 'ä'"),
+        ({"json": ""}, "--json: must not be empty"),
+        ({"browser_token": ""}, "--browser-token: must not be empty"),
+        ({"workers": "1e1"}, "--workers: must be a whole number from 1 to 64, not '1e1'"),
+        ({"workers": "\uff12"}, "--workers: must be a whole number from 1 to 64"),
+        ({"prometheus": "9e3"}, "--prometheus: must be a whole number from 0 to 65,535, not '9e3'"),
+        ({"login": "root"}, "--login: must be token, guest or account, not 'root'"),
         ({"prefix": "a/b"}, "--prefix: "),
         ({"prefix": "a" * 49}, "--prefix: "),
         ({"workers": 0}, "--workers: "),
@@ -32,6 +57,13 @@ def test_errors_name_the_flag(flags: dict[str, Any], says: str) -> None:
         Options.parse(flags)
     assert str(failed.value).startswith(says)
     assert "\n" not in str(failed.value)
+    assert "secret" not in str(failed.value)
+
+
+def test_numbers_are_given_as_text() -> None:
+    """As they are written on a command line."""
+    given = Options.parse({"workers": "2", "prometheus": "0", "stations": "3"})
+    assert (given.workers, given.prometheus, given.stations) == (2, 0, "3")
 
 
 def test_what_is_not_given_is_the_scenarios() -> None:
@@ -48,9 +80,38 @@ def test_a_broker_alone_has_no_hub() -> None:
     assert (target.mqtt.port, target.http) == (1883, "http://127.0.0.1:3101")
 
 
-def test_tokens_given_as_options() -> None:
-    """Are used for all; where only one was given, the other is empty."""
-    assert Options().given_tokens() is None
-    given = Options.parse({"station_token": "s"}).given_tokens()
-    assert given is not None
-    assert (given.station("any", 1.0), given.browser("any", 1.0)) == ("s", "")
+BOTH = Needs(station=True, browser=True)
+
+
+def test_given_tokens_are_used_for_all() -> None:
+    """The other one is minted; who refuses them is told which were given."""
+    minted = Credentials(lambda name, _: f"of {name}", lambda name, _: f"of {name}")
+    one = Options.parse({"station_token": "s"})
+    assert one.missing_tokens(BOTH) == ["--browser-token"]
+    tokens = one.credentials(minted)
+    assert (tokens.station("any", 1.0), tokens.browser("me", 1.0)) == ("s", "of me")
+    assert tokens.given == {"--station-token"}
+    other = Options.parse({"browser_token": "b"})
+    assert other.missing_tokens(BOTH) == ["--station-token"]
+    assert (other.credentials(minted).station("st", 1.0), other.credentials(minted).browser("x", 1.0)) == ("of st", "b")
+
+
+def test_a_token_that_nobody_needs_is_not_missing() -> None:
+    assert Options().missing_tokens(BOTH) == ["--station-token", "--browser-token"]
+    assert Options().missing_tokens(Needs(station=False, browser=False)) == []
+    assert Options().credentials(None).station("any", 1.0) == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "needs"),
+    [
+        ({}, BOTH),
+        ({"browsers": 0}, Needs(station=True, browser=False)),
+        ({"stations": 0}, Needs(station=False, browser=True)),
+        ({"login": "guest"}, Needs(station=True, browser=False)),
+        ({"broker": "mqtt://h"}, Needs(station=False, browser=False)),
+    ],
+)
+def test_who_needs_a_token(flags: dict[str, Any], needs: Needs) -> None:
+    options = Options.parse(flags)
+    assert Needs.of(Plan(load(None, options.overrides()), options.target(), "sim", "run")) == needs

@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from devices.client import Address
+from devices.operator import Operator
 from hub.config import load as load_settings
 from hub.serve import Hub
 from simulator import preflight as module
 from simulator.plan import Credentials, Plan, Target
 from simulator.preflight import preflight
+from simulator.run import keep_running
 from simulator.scenario import SimulationError, load
 from tests.mosquitto import mosquitto
 
@@ -149,3 +152,45 @@ async def test_what_is_no_hub(content: bytes, how: str, monkeypatch: pytest.Monk
         told = await says(plan(f"mqtt://{NOWHERE}", f"http://{address}", stations=0, login=how))
         assert told.startswith(f"http://{address}: ")
         assert told.isprintable()
+
+
+def tokens_of(hub: Hub) -> Credentials:
+    return Credentials(
+        lambda station, seconds: hub.tokens.mint_station(station, lifetime=seconds),
+        lambda user, seconds: hub.tokens.mint_user(user, role="operator", lifetime=seconds),
+    )
+
+
+async def test_a_given_token_is_blamed_itself(hub: Hub) -> None:
+    """And not the secret that nothing was signed with."""
+    good, mqtt = tokens_of(hub), f"mqtt://127.0.0.1:{hub.mqtt_port}"
+    both = frozenset({"--station-token", "--browser-token"})
+    told = await says(plan(mqtt, hub.http_url), Credentials(lambda *_: "no", good.browser, both))
+    assert "is --station-token a token of this hub" in told
+    told = await says(plan(mqtt, hub.http_url), Credentials(good.station, lambda *_: "no", both))
+    assert "is --browser-token a user's access token of this hub" in told
+    for bad in (Credentials(lambda *_: "no", good.browser), Credentials(good.station, lambda *_: "no")):
+        told = await says(plan(mqtt, hub.http_url), bad)
+        assert "does this hub use another --data-dir or --jwt-secret?" in told
+
+
+@pytest.mark.parametrize("browsers", [0, 1])
+async def test_stations_that_are_online_already(hub: Hub, browsers: int) -> None:
+    """Another run with the same prefix: it is not disturbed, and this one does not start; with another prefix it does."""
+    mqtt, tokens = f"mqtt://127.0.0.1:{hub.mqtt_port}", tokens_of(hub)
+    running = plan(mqtt, hub.http_url, stations=3, browsers=0, duration=0)
+    user = hub.tokens.mint_user(running.user_id(0), role="operator")
+    async with asyncio.timeout(GUARD), Operator(hub.http_url, token=user) as seer:
+        other = asyncio.create_task(keep_running(running.scenario, running.target, "sim", tokens))
+        for _ in range(3):
+            await seer.next_push("station-connected")
+        told = await says(plan(mqtt, hub.http_url, stations=2, browsers=browsers), tokens)
+        assert (
+            told
+            == "station sim-00001 and 1 more are online already: does another run go on? Give this one another --prefix"
+        )
+        two = plan(mqtt, hub.http_url, stations=2, browsers=browsers)
+        assert await says(replace(two, prefix="two"), tokens) == ""
+        assert (await seer.request("get-online-stations"))["stations"] == ["sim-00001", "sim-00002", "sim-00003"]
+        other.cancel()
+        await other

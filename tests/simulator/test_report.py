@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -19,13 +20,13 @@ from simulator.measuring.rules import judge
 from simulator.plan import Target
 from simulator.reports.document import Ran, document, encode
 from simulator.reports.endtable import table
-from simulator.reports.files import writable, write
+from simulator.reports.files import distinct, writable, write
 from simulator.reports.sections import sections
 from simulator.reports.spans import clock, duration
 from simulator.reports.toml_text import toml
 from simulator.scenario import Scenario, SimulationError, read, shipped
 from simulator.scenario.timeline import Timeline
-from tests.simulator.runs import HOSTILE, fill, report, scenario
+from tests.simulator.runs import HOSTILE, UNWATCHED, fill, report, scenario
 
 KEYS = (
     "version tool startedAt seconds interrupted scenario target machine facts histograms errors evidence series percentiles"
@@ -153,6 +154,14 @@ def test_the_table_says_that_all_is_well() -> None:
     assert "not measured: " in text
 
 
+def test_the_table_says_what_nobody_could_measure() -> None:
+    """How many checks, and why; and their facts are not said to be none."""
+    said = " ".join(printed(report(**UNWATCHED)).split())
+    assert re.search(r"PASSED all \d+ checks; \d+ could not be measured: no browsers", said)
+    statuses = said.partition("Statuses")[2].partition("Requests")[0]
+    assert "status.lost" in statuses.partition("not measured:")[2]
+
+
 def test_the_table_blames_the_tester() -> None:
     """In words, below the verdict."""
     shown = report()
@@ -277,3 +286,19 @@ def _document(played: Scenario) -> dict[str, Any]:
     totals, timeline = Totals(), Timeline(played)
     fill(totals, seconds=1)
     return document(Ran(0, 60.0), played, _target(), totals, judge({}, [], {}), timeline.stages())
+
+
+def test_each_report_has_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However a path is spelled, and whether it is there or not; nothing is kept of what goes nowhere."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("same")
+    for other in (Path("same"), Path("./same"), tmp_path / "x" / ".." / "same", Path("link")):
+        with pytest.raises(SimulationError, match=r"^--report: .* is the file of --json: give another one$"):
+            distinct({"--json": Path("same"), "--report": other})
+    Path("mine.toml").touch()
+    with pytest.raises(
+        SimulationError, match=r"^--json: ./mine\.toml is the file of the scenario|^--json: mine\.toml is"
+    ):
+        distinct({"--json": Path("./mine.toml")}, "mine.toml")
+    distinct({"--json": Path("a"), "--report": Path("b")}, "steady")
+    distinct({"--json": Path("/dev/null"), "--report": Path("/dev/null")}, None)

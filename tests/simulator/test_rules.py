@@ -4,10 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.measuring.facts import FACTS, all_names, figure, near
+from devices.client import Address
+from simulator.measuring.facts import FACTS, Witness, all_names, figure, near
 from simulator.measuring.measures import Recorder, Totals
 from simulator.measuring.rules import DEFAULT_RULES, Rule, judge, parse_rule, rules_of
-from simulator.scenario import SimulationError
+from simulator.measuring.witnesses import absent
+from simulator.plan import Target
+from simulator.scenario import SimulationError, load
 from simulator.texts import plain, shown
 
 NAMES = [name for name in all_names() if "*" not in name]
@@ -94,7 +97,7 @@ def test_sentences() -> None:
         ("ack.p99>50", "ack.p99", ">", 50),
         ("  ack.p99  >=  0.05 s ", "ack.p99", ">=", 50),
         ("ack.p99 < 5us", "ack.p99", "<", 0.005),
-        ("status.lost != 1_000", "status.lost", "!=", 1000),
+        ("status.lost != 1000", "status.lost", "!=", 1000),
         ("tester.cpu > 90%", "tester.cpu", ">", 90),
         ("tester.memory > 1e3 MB", "tester.memory", ">", 1000),
         ("ack.count <= 10", "ack.count", "<=", 10),
@@ -124,6 +127,12 @@ def test_grammar(text: str, fact: str, op: str, limit: float) -> None:
         ("ack.p99 > ms", 11, "a number"),
         ("ack.p99 > 1e999", 11, "a number"),
         ("ack.p99 > nan", 11, "a number"),
+        ("ack.p99 > \uff15\uff10ms", 11, "a number"),
+        ("status.lost != 1_000", 17, "nothing may follow"),
+        ("ack.p99 > -1", 11, "no fact is ever below 0"),
+        ("presence.offline.nosuch.p99 > 1s", 1, "presence.offline.* has no nosuch, but abort"),
+        ("presence.offline.half-opne.p99 > 1s", 1, "did you mean half-open?"),
+        ("ack.pnig.p99 > 5", 1, "ack.* has no pnig; did you mean ping?"),
         ("ack.p99 > 5 parsecs", 13, "us, ms, s"),
         ("ack.p99 > 5 %", 13, "us, ms, s"),
         ("ack.count > 5ms", 14, "has no unit"),
@@ -139,7 +148,7 @@ def test_what_is_wrong_with_a_rule(text: str, position: int, words: str) -> None
     assert words in str(caught.value)
 
 
-@given(st.sampled_from(NAMES), st.sampled_from([">", ">=", "<", "<=", "==", "!="]), st.floats(-1e9, 1e9))
+@given(st.sampled_from(NAMES), st.sampled_from([">", ">=", "<", "<=", "==", "!="]), st.floats(0, 1e9))
 def test_what_is_written_is_read(name: str, op: str, limit: float) -> None:
     """Any fact, operator and number."""
     rule = parse_rule(f"{name}{op}{limit!r}")
@@ -194,7 +203,7 @@ def test_each_finding_fails_a_run(name: str) -> None:
     (failed,) = verdict.failed
     assert (failed.rule.fact, failed.value) == (name, 1)
     assert failed.message.startswith(f"{name} is 1: 1 ")
-    assert failed.evidence == (() if name == "errors" else ("sim-00003: it was so",))
+    assert failed.evidence == (("1 x sim-00003: it was so",) if name == "errors" else ("sim-00003: it was so",))
 
 
 @pytest.mark.parametrize(
@@ -222,22 +231,87 @@ def test_messages(text: str, value: float, passed: bool, message: str) -> None:
 
 def test_nothing_measured_fails() -> None:
     """A rule on what was never timed must not pass, and says what was."""
-    verdict = judge({"ack.pnig.p99": None, "ack.ping.p99": 1.0}, [parse_rule("ack.pnig.p99 > 5")], {})
+    verdict = judge({"ack.offer.p99": None, "ack.ping.p99": 1.0}, [parse_rule("ack.offer.p99 > 5")], {})
     assert not verdict.passed
-    assert verdict.checks[0].message == ("ack.pnig.p99 has no value: nothing was measured (measured were ack.ping.p99)")
+    assert verdict.checks[0].message == (
+        "ack.offer.p99 has no value: nothing was measured (measured were ack.ping.p99)"
+    )
+
+
+NO_BROWSERS: dict[Witness, str] = {"browsers": "no browsers", "watchers": "no browsers"}
+
+
+def test_what_nobody_could_measure_is_left_out_and_said() -> None:
+    """Of the default rules and of a scenario's own; it neither passes nor fails, but is named, with the reason."""
+    rules = rules_of([], ["ack.p99 > 1s", "connect.p99 > 1s"], NO_BROWSERS)
+    verdict = judge(SOUND | {"connect.p99": 1.0}, rules, {})
+    assert verdict.passed
+    checked, left = {check.rule.fact for check in verdict.checks}, {rule.fact for rule in verdict.unmeasured}
+    assert {"connect.p99", "stations.disconnects", "stations.unanswered", "stations.missing", "errors"} <= checked
+    assert {"ack.p99", "ack.missing", "status.lost", "stations.missedOffline", "browsers.missing"} <= left
+    assert not checked & left
+    assert verdict.left_out == f"{len(left)} could not be measured: no browsers"
+    document = verdict.document()["unmeasured"]
+    assert document["message"] == verdict.left_out
+    assert {"rule": "ack.p99 > 1s", "fact": "ack.p99", "reason": "no browsers"} in document["rules"]
+
+
+def test_a_rule_asked_for_fails_when_nobody_could_measure_it() -> None:
+    """It is not left out in silence, also where its fact would be 0; the default rule is not beside it."""
+    rules = rules_of(["status.lost > 0", "stations.disconnects > 3"], [], NO_BROWSERS)
+    (failed,) = judge(SOUND, rules, {}).failed
+    assert failed.message == "status.lost has no value: nobody could measure it: no browsers"
+    assert [rule.text for rule in rules].count("status.lost > 0") == 1
+
+
+def test_who_measures() -> None:
+    """Each fact names them; a broker alone has observers in the browsers' place."""
+    facts = {fact.name: fact for fact in FACTS}
+    assert facts["tester.lag"].witnesses == facts["errors"].witnesses == ()
+    assert {fact.name for fact in FACTS if not fact.witnesses} == {
+        "errors",
+        "tester.lag",
+        "tester.cpu",
+        "tester.memory",
+    }
+    hub = Target(Address.parse("mqtt://127.0.0.1:1"), "http://127.0.0.1:1")
+    alone = Target(hub.mqtt, None)
+    assert absent(load(None), hub) == {}
+    assert absent(load(None, {"browsers": 0}), hub) == NO_BROWSERS
+    assert absent(load(None), alone) == {"browsers": "no hub behind the broker"}
+    assert absent(load(None, {"stations": 0}), hub) == {"stations": "no stations"}
+    nobody = rules_of([], [], {"stations": "no stations", "browsers": "no browsers"})
+    assert {rule.unmeasured for rule in nobody} == {"", "no stations", "no browsers", "no stations and no browsers"}
+    lost = next(rule for rule in rules_of([], [], absent(load(None), alone)) if rule.fact == "status.lost")
+    assert not lost.unmeasured
+
+
+def test_lag_that_matters_to_nobody_is_no_bottleneck() -> None:
+    """Below 5 ms, unless a tenth of what a rule asks of that time is less; the figures stay marked."""
+    facts = {"tester.lag.p99": 3.0, "ack.p99": 0.2, "signal.p99": 4.0}
+    verdict = judge(facts, rules_of(["ack.p99 > 1s"]), {})
+    assert not verdict.bottleneck
+    assert verdict.bottleneck.message == ""
+    marked = verdict.document()["bottleneck"]["figures"]
+    assert [(each["name"], each["material"]) for each in marked] == [("ack", False), ("signal", False)]
+    strict = judge(facts, rules_of(["ack.p50 > 10ms"]), {})
+    assert [each.name for each in strict.bottleneck.figures if each.material] == ["ack"]
+    assert strict.bottleneck.message == (
+        "the tester was the bottleneck: its own lag (p99 3 ms) is more than a tenth of the p99 of ack (0.2 ms)"
+    )
 
 
 def test_tester_is_the_bottleneck() -> None:
     """Above 10 % of a p99, of those times only, exactly 10 % is not; it decides no check."""
-    facts = {"tester.lag.p99": 1.0, "ack.p99": 10.0, "status.delay.p99": 9.9, "login.p99": None, "signal.p99": 0.5}
+    facts = {"tester.lag.p99": 6.0, "ack.p99": 60.0, "status.delay.p99": 59.9, "login.p99": None, "signal.p99": 0.5}
     verdict = judge(facts, [], {})
     assert verdict.passed
     assert [each.name for each in verdict.bottleneck.figures] == ["status.delay", "signal"]
     assert verdict.bottleneck.message == (
-        "the tester was the bottleneck: its own lag (p99 1 ms) is more than a tenth of the p99 of "
-        "signal (0.5 ms), status.delay (9.9 ms)"
+        "the tester was the bottleneck: its own lag (p99 6 ms) is more than a tenth of the p99 of "
+        "signal (0.5 ms), status.delay (59.9 ms)"
     )
-    many = judge({"tester.lag.p99": 1.0} | {f"ack.{name}.p99": 1.0 for name in ("a", "b", "c", "d", "e")}, [], {})
+    many = judge({"tester.lag.p99": 6.0} | {f"ack.{name}.p99": 1.0 for name in ("a", "b", "c", "d", "e")}, [], {})
     assert many.bottleneck.message.endswith("ack.a (1 ms), ack.b (1 ms), ack.c (1 ms) and 2 other times")
     assert judge({"tester.lag.p99": 0.0, "ack.p99": 0.0}, [], {}).bottleneck.message == ""
 
@@ -257,7 +331,7 @@ def test_document() -> None:
             "evidence": ["seen"],
         }
     ]
-    assert document["bottleneck"]["figures"] == [{"name": "ack", "p99": 2.0, "share": 0.5}]
+    assert document["bottleneck"]["figures"] == [{"name": "ack", "p99": 2.0, "share": 0.5, "material": True}]
     assert document["bottleneck"]["lagP99"] == 1.0
 
 

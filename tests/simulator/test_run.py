@@ -1,7 +1,9 @@
 """Whole runs: against a hub, against a broker alone, and against nobody; what they write and what they refuse."""
 
 import asyncio
+import errno
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from devices.client import Address
 from devices.operator import Operator
 from hub.config import load as load_settings
 from hub.serve import Hub
-from simulator.crew import Inline
+from simulator.crew import Inline, OnSnapshot
 from simulator.options import Options
 from simulator.plan import Credentials, Target
 from simulator.run import Run, conduct, keep_running
@@ -83,6 +85,58 @@ async def test_a_missed_threshold_is_exit_code_1(hub: Hub, tmp_path: Path, capsy
     assert "ack.p50" in out
     failures = ElementTree.fromstring((tmp_path / "out.xml").read_bytes()).findall(".//failure")
     assert len(failures) == 1
+
+
+async def test_a_report_that_fails_keeps_no_other_from_being_written(
+    hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor the table: all are attempted, and each failure is named."""
+    for name in ("json", "junit"):
+        (tmp_path / name).mkdir()
+    paths: dict[str, Any] = {name: tmp_path / name / "out" for name in ("json", "junit")}
+    run = small(hub, browsers=1, duration="1", **paths, report=tmp_path / "out")
+    real = os.replace
+
+    def replace(source: Any, target: Any) -> None:
+        if Path(source).parent != tmp_path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(SimulationError) as failed:
+        await conducted(run, credentials(hub))
+    told = [f"--{name}: {path} cannot be written: No space left on device" for name, path in paths.items()]
+    assert str(failed.value) == "; ".join(told)
+    assert (tmp_path / "out").read_text().startswith("<!doctype html>")
+    assert "all" in capsys.readouterr().out
+
+
+class LosesOne(Inline):
+    """A crew of which one worker is gone in the end."""
+
+    async def run(self, begin: float, on_snapshot: OnSnapshot) -> None:
+        await super().run(begin, on_snapshot)
+        self.lost.append("worker 2 of 2 ended without a word: was it killed, or out of memory?")
+
+
+async def test_a_lost_worker_leaves_an_incomplete_report(
+    hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the others measured is written, and has not passed; the run could not be judged: no exit code of a verdict."""
+    paths: dict[str, Any] = {name: tmp_path / f"out.{name}" for name in ("json", "report", "junit")}
+    run = small(hub, browsers=1, duration="1", **paths)
+    tokens = credentials(hub)
+    async with asyncio.timeout(GUARD):
+        with pytest.raises(SimulationError, match=r"^worker 2 of 2 ended without a word"):
+            await conduct(run, tokens, LosesOne(run.plan, tokens))
+    report = json.loads(paths["json"].read_bytes())
+    assert report["facts"]["stations.connected"] == 10
+    assert report["verdict"]["passed"] is False
+    (failed,) = [check for check in report["verdict"]["checks"] if not check["passed"]]
+    assert failed["rule"] == "workers.lost > 0"
+    assert "worker 2 of 2 ended without a word" in capsys.readouterr().out
+    assert "worker 2 of 2 ended without a word" in paths["report"].read_text()
+    assert ElementTree.fromstring(paths["junit"].read_bytes()).find(".//failure") is not None
 
 
 async def test_legacy_stations_pass_too(hub: Hub) -> None:
@@ -162,7 +216,7 @@ async def test_a_login_that_is_refused_is_said_at_once(hub: Hub) -> None:
     good = credentials(hub)
     with pytest.raises(SimulationError, match=r"station sim-00001: .*refused.*another --data-dir or --jwt-secret"):
         await conducted(small(hub), Credentials(lambda *_: "nonsense", good.browser))
-    with pytest.raises(SimulationError, match="browser sim-op-00001: UNAUTHORIZED"):
+    with pytest.raises(SimulationError, match="browser sim-op-00000: UNAUTHORIZED"):
         await conducted(small(hub), Credentials(good.station, lambda *_: "nonsense"))
 
 
@@ -176,7 +230,30 @@ def test_what_cannot_be_written_is_said_before_the_start(tmp_path: Path) -> None
 def test_rules_on_browsers_are_left_out_where_there_are_none() -> None:
     """The scenario's own; one from the command line stays."""
     alone = Run.prepare("steady", Options.parse({"broker": "mqtt://127.0.0.1:1"}), ["login.p99 > 1s"])
-    texts = [rule.text for rule in alone.rules]
-    assert not any(text.startswith("ack.p99") for text in texts)
-    assert "login.p99 > 1s" in texts
-    assert any(text.startswith("ack.p99") for text in (rule.text for rule in Run.prepare("steady", Options()).rules))
+    left_out = [rule.text for rule in alone.rules if rule.left_out]
+    assert any(text.startswith("ack.p99") for text in left_out)
+    assert "login.p99 > 1s" in {rule.text for rule in alone.rules} - {*left_out}
+    assert not any(rule.left_out for rule in Run.prepare("steady", Options()).rules)
+    unwatched = Run.prepare("steady", Options.parse({"browsers": 0}), ["ack.missing > 0"])
+    asked = next(rule for rule in unwatched.rules if rule.fact == "ack.missing")
+    assert (asked.left_out, asked.unmeasured) == (False, "no browsers")
+
+
+@pytest.mark.parametrize(
+    ("flags", "rules", "says"),
+    [
+        ({}, [""], "--fail-if: ''"),
+        ({}, ["ack.p99 > -1"], "--fail-if: 'ack.p99 > -1'"),
+        ({"json": "same", "report": "./same"}, [], "--report: same is the file of --json"),
+        ({"login": "guest", "browser_token": "any"}, [], "--browser-token: browsers log in by guest"),
+    ],
+)
+def test_what_is_refused_before_the_start(
+    flags: dict[str, Any], rules: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line that begins with the flag."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SimulationError) as failed:
+        Run.prepare(None, Options.parse(flags), rules)
+    assert str(failed.value).startswith(says)
+    assert "\n" not in str(failed.value)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.scenario import FLAGS, Scenario, Shape, SimulationError, load, override, plain, read
+from simulator.scenario import FLAGS, SHIPPED, Scenario, Shape, SimulationError, load, override, plain, read
+from simulator.scenario.timeline import Timeline
 
 GOOD = """\
 name = "mine"
@@ -222,7 +223,10 @@ def test_a_wrong_name_of_a_scenario_is_told(tmp_path: Path) -> None:
         ({"login": "tokne"}, "--login: must be 'token', 'guest' or 'account', not 'tokne': did you mean \"token\"?"),
         ({"seed": 2**63}, "--seed: must be a whole number"),
         ({"statoins": 5}, '--statoins: no flag of a scenario: did you mean "stations"?'),
-        ({"stations": 0, "browsers": 0, "duration": 5}, "--browsers: stages: nothing is left to simulate"),
+        (
+            {"stations": 0, "browsers": 0, "duration": 5},
+            "--browsers: nothing is left to simulate: give stations or browsers more than 0",
+        ),
     ],
 )
 def test_a_wrong_flag_is_named(flags: dict[str, Any], told: str) -> None:
@@ -265,17 +269,58 @@ def steady_seconds(scenario: Scenario) -> float:
     return sum(stage.duration for stage in scenario.stages if stage.shape is None)
 
 
-@given(st.sampled_from(["smoke", "storm", "flaky-network", "soak", "browsers"]), st.floats(0.5, 30_000))
-def test_duration_is_what_the_steady_stages_last_together(name: str, seconds: float) -> None:
-    """In proportion, with the moments of their faults; ramps stay."""
+def ramp_seconds(scenario: Scenario) -> float:
+    return sum(stage.duration for stage in scenario.stages if stage.shape)
+
+
+def ratios(before: Scenario, after: Scenario, *, ramps: bool) -> list[float]:
+    """By how much each stage is longer now."""
+    pairs = zip(before.stages, after.stages, strict=True)
+    return [new.duration / old.duration for old, new in pairs if (old.shape is not None) is ramps]
+
+
+SHIPPED_NAMES = st.sampled_from([None, *SHIPPED])
+
+
+@given(SHIPPED_NAMES, st.floats(0.5, 30_000))
+def test_duration_is_what_all_stages_last_together(name: str | None, seconds: float) -> None:
+    """Ramps among themselves and the others among themselves stay in proportion, and so do the moments of faults."""
     before, after = load(name), load(name, {"duration": seconds})
-    assert math.isclose(steady_seconds(after), seconds, rel_tol=1e-9)
-    ratio = seconds / steady_seconds(before)
+    assert math.isclose(steady_seconds(after) + ramp_seconds(after), seconds, rel_tol=1e-9)
+    for ramps in (True, False):
+        found = ratios(before, after, ramps=ramps)
+        assert max(found) == pytest.approx(min(found), rel=1e-9)
+    assert max(ratios(before, after, ramps=True)) <= 1 + 1e-9
     for old, new in zip(before.stages, after.stages, strict=True):
-        assert math.isclose(new.duration, old.duration * (1 if old.shape else ratio), rel_tol=1e-9)
         for was, fault in zip(old.faults, new.faults, strict=True):
-            assert math.isclose(was.begins(old.duration) * ratio, fault.begins(new.duration), rel_tol=1e-9)
+            share = fault.begins(new.duration) / new.duration
+            assert math.isclose(was.begins(old.duration) / old.duration, share, rel_tol=1e-9)
             assert fault.every == was.every
+
+
+@given(SHIPPED_NAMES, st.floats(0.5, 30_000))
+def test_ramps_keep_their_time_where_there_is_enough(name: str | None, seconds: float) -> None:
+    """They are shorter only where they would take more than half of all, and more than in the file."""
+    before, after = load(name), load(name, {"duration": seconds})
+    total = ramp_seconds(before) + steady_seconds(before)
+    most = max(0.5, ramp_seconds(before) / total) * seconds
+    assert ramp_seconds(after) == pytest.approx(min(ramp_seconds(before), most), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", [None, *SHIPPED])
+def test_a_duration_as_in_the_file_changes_nothing(name: str | None) -> None:
+    before = load(name)
+    again = load(name, {"duration": steady_seconds(before) + ramp_seconds(before)})
+    assert [stage.duration for stage in again.stages] == pytest.approx([stage.duration for stage in before.stages])
+
+
+def test_a_shipped_scenario_can_be_short() -> None:
+    """The figures of docs/simulate.md are those of 175 s, as in the file; six seconds are six seconds."""
+    assert [stage.duration for stage in load("steady", {"duration": "175"}).stages] == [30.0, 25.0, 120.0]
+    assert [stage.duration for stage in load("steady", {"duration": "120"}).stages] == [30.0, 25.0, 65.0]
+    short = load("steady", {"stations": 5, "browsers": 3, "duration": "6"})
+    assert Timeline(short).ends == pytest.approx(6.0)
+    assert Timeline(short).population("stations", 6.0) == 5
 
 
 def test_duration_zero_lasts_until_ctrl_c() -> None:
@@ -286,16 +331,21 @@ def test_duration_zero_lasts_until_ctrl_c() -> None:
     smoke = load("smoke", {"duration": 0})
     assert [stage.name for stage in smoke.stages] == ["arrive", "calm", "faults"]
     again = override(smoke, duration=60)
-    assert steady_seconds(again) == pytest.approx(60)
-    assert [stage.duration for stage in again.stages] == pytest.approx([3, 5, 55])
-    assert steady_seconds(override(smoke, duration=2)) == pytest.approx(2)
+    assert [stage.duration for stage in again.stages] == pytest.approx([3, 5, 52])
+    assert [stage.duration for stage in override(smoke, duration=2).stages] == pytest.approx([1, 5 / 6, 1 / 6])
 
 
-def test_duration_needs_a_steady_stage() -> None:
-    """A ramp's time is its own."""
+def test_a_scenario_of_ramps_alone() -> None:
+    """Is as long as it should be, too; but none of them can last until Ctrl-C."""
     text = 'name = "r"\n[[stages]]\nname = "a"\nshape = "spike"\nduration = 1\nstations = "100%"\n'
-    with pytest.raises(SimulationError, match=r"^--duration: this scenario has no stage without a shape"):
-        override(read(text, "mine.toml"), duration=5)
+    assert [stage.duration for stage in override(read(text, "mine.toml"), duration=5).stages] == [5.0]
+    with pytest.raises(SimulationError, match=r"^--duration: 0: this scenario has no stage without a shape"):
+        override(read(text, "mine.toml"), duration=0)
+
+
+def test_an_empty_name_is_no_scenario() -> None:
+    with pytest.raises(SimulationError, match=r"^the scenario's name is empty"):
+        load("")
 
 
 def test_a_stages_own_interval_keeps_its_ratio() -> None:
@@ -308,7 +358,8 @@ def test_a_stages_own_interval_keeps_its_ratio() -> None:
 def test_plain_ramps_as_fast_as_a_hub_bears() -> None:
     """Without a scenario a small fleet is there after a second; a large one takes its time."""
     assert load() == plain()
-    assert [stage.duration for stage in load(None, {"stations": 10_000, "duration": 5}).stages] == [20.0, 5.0]
+    assert [stage.duration for stage in load(None, {"stations": 10_000, "duration": 50}).stages] == [20.0, 30.0]
+    assert [stage.duration for stage in load(None, {"stations": 10_000, "duration": 5}).stages] == [2.5, 2.5]
 
 
 # ---- anything at all

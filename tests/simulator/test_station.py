@@ -12,7 +12,7 @@ import pytest
 
 from devices.messages import MAX_MESSAGE
 from devices.session import Publish, Subscribe
-from simulator.fleet.mqtt import Connection
+from simulator.fleet.mqtt import Connection, Ending, Question
 from simulator.fleet.schedule import Schedule
 from simulator.fleet.station import CALL_HEARD_WITHIN, IN_FLIGHT, SimulatedStation
 from simulator.plan import spread
@@ -31,7 +31,10 @@ class Line:
         self.owner, self.first = owner, first
         self.said: list[Publish | Subscribe] = []
         self.over = self.silent = self.held = self.full = False
-        self.acknowledges = True
+        self.acknowledges, self.pings = True, 0
+        self.ending: Ending = "lost"
+        self.unanswered: Question | None = None
+        self.owed: Question | None = None
 
     def publish(self, message: Publish) -> bool:
         if self.full and not message.qos:
@@ -55,9 +58,15 @@ class Line:
         payload = message if isinstance(message, bytes) else orjson.dumps(message)
         self.owner.message(self._it, topic, payload, retained)
 
-    def reset(self, cause: str) -> None:
+    def ping(self) -> None:
+        self.pings += 1
+
+    def answer(self, packet: Any, asked: float, *, joining: bool = False) -> None:
+        self.owner.answered(self._it, Question(packet, asked), joining=joining)
+
+    def reset(self, cause: str, ending: Ending = "lost") -> None:
         if not self.over:
-            self.over = True
+            self.over, self.ending = True, ending
             self.owner.ended(self._it, cause)
 
     def disconnect(self) -> None:
@@ -101,6 +110,7 @@ class Bench:
         self.time = BEGIN
         self.lines: list[Line] = []
         self.tokens: list[float] = []
+        self.ask_every = 0.0
         monkeypatch.setattr("simulator.fleet.station.open_connection", self._open)
         schedule = Schedule(lambda: self.time, lambda: self.time - BEGIN + WALL)
         self.world: World = make_world(http, schedule=schedule, fleet=fleet)
@@ -116,7 +126,8 @@ class Bench:
             self.station.start()
             self.line.accept()
 
-    def _open(self, _address: Any, owner: SimulatedStation, _schedule: Any, first: Any, _context: Any) -> Any:
+    def _open(self, _address: Any, owner: SimulatedStation, _schedule: Any, first: Any, *how: Any) -> Any:
+        self.ask_every = how[-1]
         self.lines.append(Line(owner, first))
         return self.lines[-1], None
 
@@ -296,6 +307,78 @@ def test_a_broker_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not bench.presence.calls
 
 
+def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is no refusal, and no other error: a finding of its own."""
+    bench = Bench(monkeypatch, connect=False)
+    bench.station.start()
+    bench.wait(2.0)
+    bench.line.reset("no connection: Connection refused", "unreachable")
+    assert bench.found.evidence("stations.unreachable") == ["sim-00001 at 2.000 s: no connection: Connection refused"]
+    assert not bench.found.errors()
+    assert bench.found["stations.refused"] == 0
+
+
+def test_a_broker_that_does_not_answer(bench: Bench) -> None:
+    """The question is told of, and not the loss that it leads to; answers are told to their judge."""
+    answers: Any = bench.world.answers
+    bench.line.answer("pingresp", BEGIN - 0.5)
+    assert answers.of("answered") == [(0, "pingresp", BEGIN - 0.5, BEGIN)]
+    bench.wait(10.0)
+    bench.line.unanswered = Question("pingresp", BEGIN)
+    bench.line.reset("no PINGRESP", "unanswered")
+    assert answers.of("unanswered") == [(0, "pingresp", BEGIN, BEGIN + 10.0)]
+    assert bench.found["stations.disconnects"] == 0
+
+
+def test_who_should_be_there_and_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost without a cause: at once; by a fault, or new: after a while. With since when, and the last reason."""
+    bench = Bench(monkeypatch)
+    settle = bench.world.scenario.settle
+    assert bench.station.missing(bench.time) is None
+    bench.wait(3.0)
+    bench.line.reset("closed by the broker")
+    said = bench.station.missing(bench.time)
+    assert said == "sim-00001 never came back: it has been gone since 3.000 s; last reason: closed by the broker"
+    bench.back()
+    bench.station.abort(4.0)
+    gone = bench.time
+    bench.wait(4.5)
+    assert bench.station.missing(gone + 100.0) is None  # its first try goes on
+    bench.line.reset("no connection", "unreachable")
+    assert bench.station.missing(gone + 3.9 + settle) is None
+    assert bench.station.missing(gone + 4.1 + settle) is not None
+    bench.back()
+    bench.station.fall_silent(10.0)
+    assert bench.station.missing(bench.time + 10.0) is None
+    fresh = Bench(monkeypatch, connect=False)
+    assert fresh.station.missing(fresh.time + 100.0) is None
+    fresh.station.start()
+    fresh.line.reset("no connection", "unreachable")
+    assert fresh.station.missing(fresh.time) is None
+    assert "has not been connected since 0.000 s" in str(fresh.station.missing(fresh.time + settle))
+
+
+def test_another_run_with_the_same_names(bench: Bench) -> None:
+    """Each takes the other's place, and is let in again: lost once it says nothing, lost again it asks."""
+    bench.line.reset("closed by the broker")
+    bench.back()
+    bench.wait(60.0)
+    bench.line.reset("closed by the broker")
+    assert not bench.found.hints("stations.disconnects")
+    bench.back()
+    bench.line.reset("closed by the broker")
+    assert bench.found.hints("stations.disconnects") == [
+        "sim-00001 is let in and put out again and again: is another run using --prefix sim?"
+    ]
+
+
+def test_how_often_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within 5 seconds, each at a time of its own; of very many, and of old software, as the keep-alive makes it."""
+    assert 2.5 <= Bench(monkeypatch).ask_every <= 5.0
+    assert Bench(monkeypatch, legacy=1.0).ask_every == float("inf")
+    assert Bench(monkeypatch, count=50_000).ask_every >= 125.0
+
+
 def test_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A finding; tried again with a new token."""
     bench = Bench(monkeypatch, connect=False)
@@ -351,6 +434,27 @@ async def test_a_goodbye_that_nobody_acknowledges(bench: Bench, monkeypatch: pyt
     monkeypatch.setattr("simulator.fleet.station.LEAVE_WITHIN", 0.05)
     bench.line.acknowledges = False
     await bench.station.stop()
+    assert bench.line.over
+
+
+@pytest.mark.parametrize("goodbye", [True, False])
+async def test_a_last_question_without_an_answer(bench: Bench, monkeypatch: pytest.MonkeyPatch, goodbye: bool) -> None:
+    """The goodbye, or a PINGREQ; of who reads nothing it is no finding."""
+    monkeypatch.setattr("simulator.fleet.station.LEAVE_WITHIN", 0.05)
+    bench.line.acknowledges, bench.line.owed = False, Question("puback", BEGIN)
+    await bench.station.stop(goodbye=goodbye)
+    answers: Any = bench.world.answers
+    assert answers.of("unanswered") == [(0, "puback", BEGIN, bench.time)]
+    assert bench.line.pings == (not goodbye)
+    assert bench.line.over
+    assert not bench.station.connected
+
+
+async def test_a_broker_that_is_known_to_be_dead_is_not_asked(bench: Bench) -> None:
+    """Each station would wait for it."""
+    bench.line.acknowledges = False
+    await bench.station.stop(goodbye=False, ask=False)
+    assert not bench.line.pings
     assert bench.line.over
 
 

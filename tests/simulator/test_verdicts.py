@@ -10,7 +10,7 @@ import uvloop
 
 from simulator.plan import Credentials
 from tests.mosquitto import mosquitto
-from tests.simulator.broken import Break
+from tests.simulator.broken import WHOLE, Break
 from tests.simulator.broken_acts import ACTS, TIMED
 from tests.simulator.trials import BROWSERS, STATIONS, Outcome, Trial, mix, run, run_at
 
@@ -20,6 +20,7 @@ SELDOM: Final[Mapping[str, Any]] = {"stations": {"interval": 60.0}, "scenario": 
 OF_REQUESTS: Final = "answers.lost streams.lost invites.lost signals.lost"
 """What a request leads to is waited for as long as its ack: either may be missed first."""
 QUICK: Final = {"think": (0.1, 0.3)}
+NONE: Final = {"count": 0}
 
 
 def _trial(kind: str, *finds: str, may: str = "", name: str = "", **options: Any) -> Trial:
@@ -111,12 +112,25 @@ BROKEN: Final = [
     # connections
     *(_trial(f"{how}-station", "stations.disconnects", seconds=1.0, most=3, exact=True) for how in ("reset", "end")),
     *(_trial(f"{how}-browser", "browsers.disconnects", seconds=1.0, most=3, exact=True) for how in ("reset", "end")),
-    _trial("half-open-station", "stations.disconnects", seconds=1.0, most=2, stations={"keepalive": 2},
-           may="status.lost stations.falselyOffline status.age.max ack.errors"),
+    _trial("half-open-station", "stations.unanswered", seconds=1.0, most=2, stations={"keepalive": 2},
+           may="status.lost stations.falselyOffline stations.missing status.age.max ack.errors"),
     # nobody ends that connection: the browser finds out by what does not come
     _trial("half-open-browser", "ack.missing", seconds=1.0, most=1, may="status.lost stations.lost stations.missedOffline "
            "status.age.max signals.lost answers.lost streams.lost invites.lost"),
-    _trial("delay-all", "ack.late", seconds=1.2, scenario=LATE, may="status.age.max status.delay.p99"),
+    _trial("delay-all", "ack.late", "broker.late", seconds=1.2, scenario=LATE, may="status.age.max status.delay.p99"),
+    # with nobody but stations to see it
+    _trial("delay-all", "broker.late", seconds=1.2, scenario=LATE, browsers=NONE, name="late-unwatched"),
+    _trial("hang", "stations.unanswered", browsers=NONE, name="hang-unwatched"),
+    _trial("hang", "stations.unanswered", browsers=NONE, stations={"legacy": 1.0}, name="hang-legacy"),
+    _trial("hang", "stations.unanswered", browsers=NONE, stations={"goodbye": False}, name="hang-no-goodbye"),
+    _trial("hang", "stations.unanswered", browsers=NONE, stations={"keepalive": 2}, steady=15, name="hang-for-long",
+           may="stations.missing broker.late"),
+    _trial("die", "stations.disconnects", "stations.unreachable", "stations.missing", browsers=NONE, name="die-unwatched"),
+    _trial("hang", "stations.unanswered", "ack.missing", browsers=_doing("ping"),
+           may="status.lost stations.lost status.age.max stations.missedOffline browsers.unreachable browsers.missing "
+           "browsers.disconnects stations.missing"),
+    _trial("die", "stations.disconnects", "stations.unreachable", "stations.missing", "browsers.disconnects",
+           "browsers.unreachable", "browsers.missing"),
 ]  # fmt: skip
 
 FAULTS: Final = [
@@ -209,7 +223,7 @@ def _assert_victims(outcome: Outcome, kind: str, evidence: tuple[str, ...]) -> N
 
 def test_every_break_is_tried() -> None:
     """Each kind that the broken hub knows."""
-    assert {trial.breaks[0].kind for trial in TRIALS.values() if trial.breaks} == {*ACTS, *TIMED, "delay-all"}
+    assert {trial.breaks[0].kind for trial in TRIALS.values() if trial.breaks} == {*ACTS, *TIMED, *WHOLE}
 
 
 class Broker:

@@ -204,10 +204,39 @@ async def test_a_broker_that_hangs_does_not_keep_the_run(tmp_path: Path, monkeyp
                 stop.set()
 
         try:
-            await played(plan(server.url, [ramp(), {"name": "all", "duration": 0}], stations={"count": 12}), seen=seen)
+            snapshots = await played(
+                plan(server.url, [ramp(), {"name": "all", "duration": 0}], stations={"count": 12}), seen=seen
+            )
             assert time.monotonic() - moment < 15.0
+            added = totals(snapshots)
+            assert added.counts["stations.unanswered"] == 2
+            assert all("was not answered within" in said for said in added.evidence["stations.unanswered"])
         finally:
             broker.send_signal(signal.SIGCONT)
+
+
+async def test_who_is_gone_at_the_end_is_named(tmp_path: Path) -> None:
+    """How many of how many, since when and why; that of a broker that is gone nobody was refused."""
+    async with mosquitto(tmp_path) as server:
+        (broker,) = (each for each in psutil.Process().children() if str(server.port) in _configuration(each))
+
+        def seen(snapshot: Snapshot, stop: asyncio.Event) -> None:
+            if snapshot.second == 1:
+                broker.kill()
+            elif snapshot.second == 4:
+                stop.set()
+
+        snapshots = await played(plan(server.url, [ramp(), {"name": "all", "duration": 0}]), seen=seen)
+    added = totals(snapshots)
+    assert (added.counts["stations.missing"], added.counts["browsers.missing"]) == (6, 2)
+    summary, *cases = added.evidence["stations.missing"]
+    assert summary.startswith("6 of 6 stations are gone for good, the first since ")
+    assert all("last reason: no connection: " in case for case in cases)
+    assert added.counts["stations.disconnects"] == 6
+    assert added.counts["stations.unreachable"] >= 6
+    assert added.counts["browsers.unreachable"] >= 2
+    assert added.counts["stations.refused"] == added.counts["browsers.refused"] == 0
+    assert not added.errors
 
 
 def _configuration(process: psutil.Process) -> str:

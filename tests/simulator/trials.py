@@ -18,6 +18,7 @@ from hub.serve import Hub
 from simulator.crew import Inline
 from simulator.measuring.measures import Totals
 from simulator.measuring.rules import Verdict, judge, rules_of
+from simulator.measuring.witnesses import absent
 from simulator.plan import Credentials, Plan, Target
 from simulator.scenario import Scenario
 from tests.simulator.broken import Break, BrokenHub, Ports, broken
@@ -81,8 +82,9 @@ class Trial:
 
     def made(self) -> Scenario:
         """Its scenario."""
+        watched = self.browsers.get("count") != 0
         come: list[Mapping[str, Any]] = [
-            {"name": "browsers come", "duration": 1, "shape": "linear", "browsers": "100%"},
+            {"name": "browsers come", "duration": 1} | ({"shape": "linear", "browsers": "100%"} if watched else {}),
             {"name": "stations come", "duration": 1, "shape": "linear", "stations": "100%"},
         ]
         rest: tuple[Mapping[str, Any], ...] = self.stages or ({"name": "steady", "duration": self.steady},)
@@ -184,10 +186,10 @@ async def run_at(trial: Trial, hub: Ports, credentials: Credentials, *, observed
             if breaking is not None:
                 breaking.cancel()
         ids = frozenset(plan.station_id(number) for number in range(scenario.stations.count))
-        return _outcome(scenario, totals, proxy, ids)
+        return _outcome(scenario, target, totals, proxy, ids)
 
 
-def _outcome(scenario: Scenario, totals: Totals, proxy: BrokenHub, ids: frozenset[str]) -> Outcome:
+def _outcome(scenario: Scenario, target: Target, totals: Totals, proxy: BrokenHub, ids: frozenset[str]) -> Outcome:
     facts = totals.facts()
-    verdict = judge(facts, rules_of(scenario.fail_if), totals.evidence)
+    verdict = judge(facts, rules_of((), scenario.fail_if, absent(scenario, target)), totals.evidence)
     return Outcome(verdict, facts, dict(totals.errors), dict(proxy.done), dict(proxy.victims), ids)

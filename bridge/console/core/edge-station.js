@@ -2,6 +2,7 @@
 import { Emitter } from "../lib/emitter.js";
 import { RoomCall } from "./room.js";
 import { Senders } from "./senders.js";
+import { Timers } from "./timers.js";
 
 const STATUS_EVERY = 5_000;
 /** Milliseconds until a refused registration is tried again: whoever holds the station may have gone. */
@@ -26,7 +27,7 @@ export class EdgeStation extends Emitter {
   /** @type {RoomCall | null} */
   call = null;
   reported = null;
-  #timers = {};
+  #timers;
   #known = new Set();
 
   /**
@@ -43,6 +44,7 @@ export class EdgeStation extends Emitter {
   constructor({ stationId, hub, clock, ice, camera, devices, channel = null, makePeer = (configuration) => new RTCPeerConnection(configuration) }) {
     super();
     Object.assign(this, { stationId, hub, clock, ice, camera, devices, channel, makePeer });
+    this.#timers = new Timers(clock);
     this.senders = new Senders({ hub, clock, makePeer, iceServers: () => ice.get(), lend: () => camera.lend({ sound: false }) });
     this.senders.on("change", () => this.emit("change"));
     camera.on("track", (track) => this.#shows(track));
@@ -65,7 +67,7 @@ export class EdgeStation extends Emitter {
 
   /** Says which station this is. Never fails: `registration` tells. */
   async register() {
-    this.#clear("again");
+    this.#timers.clear("again");
     this.#registered("registering");
     try {
       await this.hub.request("station-register", { stationId: this.stationId });
@@ -73,7 +75,7 @@ export class EdgeStation extends Emitter {
       if (this.hub.state !== "open") return;
       this.refusal = error;
       this.#registered("refused");
-      if (!FINAL.has(error.code)) this.#after("again", AGAIN_AFTER, () => this.register());
+      if (!FINAL.has(error.code)) this.#timers.after("again", AGAIN_AFTER, () => this.register());
       return;
     }
     this.channel?.postMessage(this.stationId);
@@ -86,7 +88,7 @@ export class EdgeStation extends Emitter {
   #registered(registration) {
     this.registration = registration;
     if (registration !== "refused") this.refusal = null;
-    if (registration !== "registered") this.#clear("status");
+    if (registration !== "registered") this.#timers.clear("status");
     this.emit("change");
   }
 
@@ -105,7 +107,7 @@ export class EdgeStation extends Emitter {
     // without a time of its own: the clock of a browser may be wrong, and then nobody would see it
     this.hub.send("station-status-update", { stationId: this.stationId, devices: this.devices() });
     this.reported = this.clock.now();
-    this.#after("status", STATUS_EVERY, () => this.report());
+    this.#timers.after("status", STATUS_EVERY, () => this.report());
     this.emit("change");
   }
 
@@ -116,7 +118,7 @@ export class EdgeStation extends Emitter {
     if (this.registration !== "registered" || this.calling !== null || this.talking) return;
     this.calling = this.clock.now();
     this.unanswered = false;
-    this.#after("calling", CALLS_FOR, () => this.#stopCalling(true));
+    this.#timers.after("calling", CALLS_FOR, () => this.#stopCalling(true));
     this.emit("change");
     this.#callCenter();
   }
@@ -132,7 +134,7 @@ export class EdgeStation extends Emitter {
   }
 
   #stopCalling(unanswered) {
-    this.#clear("calling");
+    this.#timers.clear("calling");
     this.calling = null;
     this.unanswered = unanswered;
     this.emit("change");
@@ -145,7 +147,9 @@ export class EdgeStation extends Emitter {
 
   #invited(roomId) {
     if (typeof roomId !== "string") return;
-    if (this.talking) return this.#decline(roomId);
+    // one that the hub knows nothing of any more gives way: whoever spoke there may be calling again
+    if (this.talking && this.call.signaling) return this.#decline(roomId);
+    this.call?.hangUp();
     this.#stopCalling(false);
     const { hub, clock, makePeer, stationId, camera } = this;
     const openMedia = async () => ({ stream: camera.lend({ sound: true }), problem: camera.heard ? null : camera.problem });
@@ -212,18 +216,8 @@ export class EdgeStation extends Emitter {
     this.call?.hangUp();
     this.call = null;
     this.senders.clear();
-    for (const name of Object.keys(this.#timers)) this.#clear(name);
+    this.#timers.clearAll();
     Object.assign(this, { calling: null, unanswered: false, refusal: null, registration: "waiting", reported: null });
     this.emit("change");
-  }
-
-  #after(name, ms, work) {
-    this.#clear(name);
-    this.#timers[name] = this.clock.setTimeout(work, ms);
-  }
-
-  #clear(name) {
-    if (this.#timers[name] !== undefined) this.clock.clearTimeout(this.#timers[name]);
-    delete this.#timers[name];
   }
 }

@@ -1,6 +1,7 @@
 /** One connection to one other peer: offers, answers and candidates in an order that a browser takes. */
 import { Emitter } from "../lib/emitter.js";
 import { candidateFragment } from "./candidates.js";
+import { Timers } from "./timers.js";
 
 const MAX_CANDIDATES = 64;
 /** Milliseconds that a broken connection has to come back by itself, or with a new offer. */
@@ -25,7 +26,7 @@ export class Peering extends Emitter {
   #pc;
   #waiting = [];
   #work = Promise.resolve();
-  #timers = {};
+  #timers;
   #fragments = new Set();
 
   /**
@@ -40,11 +41,10 @@ export class Peering extends Emitter {
   constructor({ peerId, clock, pc, own, stream, signal }) {
     super();
     Object.assign(this, { peerId, clock, signal });
+    Object.assign(this, { own, stream, offers: false, added: false, orphaned: null });
     this.#pc = pc;
-    this.offers = false;
+    this.#timers = new Timers(clock);
     this.#listen(pc);
-    this.own = own;
-    this.stream = stream;
   }
 
   #listen(pc) {
@@ -112,7 +112,7 @@ export class Peering extends Emitter {
   /** The hub says that the other side is gone: it hung up, or only its way to the hub is broken. What it sends tells. */
   async orphan() {
     if (!this.connected) return this.#end("left");
-    if (this.orphaned !== undefined) return;
+    if (this.orphaned !== null) return;
     this.orphaned = false;
     await this.#wait(ARRIVES_WITHIN);
     let received = await this.#received();
@@ -170,7 +170,7 @@ export class Peering extends Emitter {
   #changed(state) {
     if (this.over) return;
     if (state === "connected") {
-      this.#clear("lost");
+      this.#timers.clear("lost");
       this.connected = true;
       this.emit("trouble", false);
       this.emit("connected");
@@ -178,15 +178,10 @@ export class Peering extends Emitter {
       this.#end("lost");
     } else if (state === "disconnected" || state === "failed") {
       this.emit("trouble", true);
-      this.#timers.lost ??= this.clock.setTimeout(() => this.#end("lost"), RECOVERS_WITHIN);
+      if (!this.#timers.has("lost")) this.#timers.after("lost", RECOVERS_WITHIN, () => this.#end("lost"));
       // who offered offers anew; nobody hears it while the hub is away, and then the time above runs out
       if (state === "failed" && this.offers) this.#offer({ iceRestart: true });
     }
-  }
-
-  #clear(name) {
-    if (this.#timers[name] !== undefined) this.clock.clearTimeout(this.#timers[name]);
-    delete this.#timers[name];
   }
 
   #end(reason) {
@@ -199,7 +194,7 @@ export class Peering extends Emitter {
   close() {
     if (this.over) return;
     this.over = true;
-    this.#clear("lost");
+    this.#timers.clear("lost");
     const pc = this.#pc;
     pc.onicecandidate = pc.ontrack = pc.onconnectionstatechange = null;
     pc.close();

@@ -2,6 +2,7 @@
 import { Emitter } from "../lib/emitter.js";
 import { stopMedia } from "./media.js";
 import { Peering } from "./peering.js";
+import { Timers } from "./timers.js";
 
 /** Milliseconds from the invitation, or from joining, until somebody is there. */
 export const COMES_WITHIN = 30_000;
@@ -35,7 +36,7 @@ export class RoomCall extends Emitter {
   peers = new Map();
   #members = new Set();
   #early = null;
-  #timers = {};
+  #timers;
   #ends = [];
   #ice = [];
 
@@ -51,7 +52,7 @@ export class RoomCall extends Emitter {
   constructor(options) {
     super();
     Object.assign(this, options);
-    this.created = this.clock.now();
+    this.#timers = new Timers(this.clock);
     this.#listen();
   }
 
@@ -126,6 +127,7 @@ export class RoomCall extends Emitter {
     on("peer-disconnected", ({ peerId }) => this.#left(peerId));
     for (const [event, field] of Object.entries(FIELDS)) on(event, (data) => this.#signaled(event, data.from, data[field]));
     on("station-call-answered", ({ stationId }) => this.state === "preparing" && this.roomId === null && this.#early === null && stationId === this.stationId && this.end("elsewhere"));
+    on("station-disconnected", ({ stationId }) => this.state === "inviting" && stationId === this.stationId && this.end("nobody"));
     on("state", (state) => state !== "open" && this.#cut());
   }
 
@@ -169,7 +171,7 @@ export class RoomCall extends Emitter {
     const own = stream?.getTracks() ?? [];
     const peer = new Peering({ peerId, clock, pc, own, stream, signal: (event, content) => this.#signal(peer, event, content) });
     this.peers.set(peerId, peer);
-    this.#clear("nobody");
+    this.#timers.clear("nobody");
     peer.on("tracks", () => this.emit("change"));
     peer.on("connected", () => this.#connected());
     peer.on("trouble", (troubled) => {
@@ -197,7 +199,7 @@ export class RoomCall extends Emitter {
   }
 
   #connected() {
-    this.#clear("unconnected");
+    this.#timers.clear("unconnected");
     if (this.state === "talking") return;
     this.startedAt = this.clock.now();
     this.#set("talking");
@@ -258,7 +260,7 @@ export class RoomCall extends Emitter {
     if (this.over) return;
     Object.assign(this, { reason, error, endedAt: this.clock.now() });
     for (const end of this.#ends.splice(0)) end();
-    for (const name of Object.keys(this.#timers)) this.#clear(name);
+    this.#timers.clearAll();
     this.#leave();
     for (const peer of this.peers.values()) peer.close();
     this.peers.clear();
@@ -272,13 +274,7 @@ export class RoomCall extends Emitter {
   }
 
   #after(reason, ms) {
-    this.#clear(reason);
-    this.#timers[reason] = this.clock.setTimeout(() => this.end(reason), ms);
-  }
-
-  #clear(name) {
-    if (this.#timers[name] !== undefined) this.clock.clearTimeout(this.#timers[name]);
-    delete this.#timers[name];
+    this.#timers.after(reason, ms, () => this.end(reason));
   }
 
   #set(state) {

@@ -96,7 +96,7 @@ export class CallsPage extends Part {
     const name = h("a", { href: `#/station/${encodeURIComponent(stationId)}` });
     const outcome = h("span", { class: "call-outcome" });
     const again = h("button", { type: "button", onclick: () => callStation(app, stationId) });
-    const element = h("tr", {}, h("td", { class: "number" }, moment(texts.language, call.time)), h("td", {}, name), h("td", {}, outcome), h("td", {}, again));
+    const element = h("tr", {}, h("td", {}, h("span", { class: "number" }, moment(texts.language, call.time))), h("td", {}, name), h("td", {}, outcome), h("td", {}, again));
     const update = () => {
       const text = nameOf(app, stationId);
       const may = app.may("operator");

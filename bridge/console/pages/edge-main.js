@@ -25,7 +25,7 @@ function sense({ camera, t }) {
   const video = { deviceId: "camera", name: (camera.real && camera.video.label) || t("edge.test-picture"), type: "camera", status: camera.real ? "online" : "warning", metrics: {} };
   return [
     ...(camera.stream === null ? [] : [video]),
-    { deviceId: "browser", name: t("edge.browser"), type: "controller", status: low ? "warning" : "online", metrics },
+    { deviceId: "browser", name: t("edge.browser"), type: "browser", status: low ? "warning" : "online", metrics },
   ];
 }
 

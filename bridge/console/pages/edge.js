@@ -137,7 +137,7 @@ export class EdgePage extends Part {
       fill(this.cameras, listed.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
     }
     this.cameras.hidden = listed.length < 1;
-    setText(this.watched, t("edge.watched", { n: station.senders.count }));
+    setText(this.watched, station.senders.count ? t("edge.watched", { n: station.senders.count }) : t("edge.unwatched"));
     this.watched.classList.toggle("on", station.senders.count > 0);
   }
 

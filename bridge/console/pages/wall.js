@@ -38,11 +38,11 @@ export class WallPage extends Part {
     const { app } = this;
     const { t } = app;
     this.filter = new WallFilter(app, (change) => this.#choose(change));
-    this.held = h("button", { type: "button", class: "plain wall-held", title: t("wall.held-hint"), hidden: true, onclick: () => this.listing.refresh() }, t("wall.held"));
+    this.held = h("button", { type: "button", class: "wall-held", title: t("wall.held-hint"), hidden: true, onclick: () => this.listing.refresh() }, t("wall.held"));
     this.told = h("div", { class: "wall-told", role: "status" });
     this.list = new Window({ label: t("wall.list"), make: () => new Tile(app), shape: SHAPES[this.#view], ranged: (first, end) => this.#ranged(first, end) });
     this.list.dataset.view = this.#view;
-    fill(this, h("div", { class: "wall-head" }, h("h1", {}, t("nav.fleet")), this.held, this.filter), this.told, this.list);
+    fill(this, h("div", { class: "wall-head" }, h("h1", {}, t("nav.fleet")), this.filter), this.told, this.list, this.held);
   }
 
   shown() {

@@ -110,7 +110,10 @@ export class CallBanner extends Part {
       setText(name, text);
       accept.hidden = !this.app.may("operator");
       accept.setAttribute("aria-label", this.app.t("call.accept-of", { name: text }));
-      decline.setAttribute("aria-label", this.app.t("call.decline-of", { name: text }));
+      // who cannot answer declines nothing
+      setText(decline, this.app.t(accept.hidden ? "call.hide" : "call.decline"));
+      if (accept.hidden) decline.removeAttribute("aria-label");
+      else decline.setAttribute("aria-label", this.app.t("call.decline-of", { name: text }));
     }
   }
 
@@ -121,7 +124,7 @@ export class CallBanner extends Part {
     const name = h("a", { class: "call-name", href: `#/station/${encodeURIComponent(stationId)}` });
     const time = h("span", { class: "small number soft" });
     const accept = h("button", { type: "button", class: "good", onclick: () => callStation(app, stationId) }, icon(PHONE), t("call.accept"));
-    const decline = h("button", { type: "button", onclick: () => app.calls.decline(stationId) }, t("call.decline"));
+    const decline = h("button", { type: "button", onclick: () => app.calls.decline(stationId) });
     const element = h("li", { class: "call-row" }, h("span", { class: "call-bell" }, icon(PHONE)), h("span", { class: "call-who" }, h("span", { class: "small" }, t("call.incoming")), name, time), accept, decline);
     this.#rows.set(call.id, { element, call, name, time, accept, decline });
     this.list.append(element);

@@ -1,7 +1,7 @@
 /** The call of this page: large on its own page, small in a corner of every other until it is hung up. */
 import { fill, h, Part, setText } from "../lib/dom.js";
 import { CallStage } from "./call-stage.js";
-import { CALL, callStation, leaveCall, nameOf } from "./calling.js";
+import { CALL, leaveCall, nameOf } from "./calling.js";
 
 export class CallView extends Part {
   #shown = null;
@@ -20,7 +20,7 @@ export class CallView extends Part {
     this.setAttribute("aria-label", t("call.view"));
     this.name = h("a", { class: "call-name" });
     this.enlarge = h("a", { class: "button small", href: CALL }, t("call.large"));
-    this.again = h("button", { type: "button", class: "primary", onclick: () => callStation(app, this.#shown.stationId) }, t("call.again"));
+    this.again = h("button", { type: "button", class: "primary", onclick: () => app.line.start(this.#shown.stationId) }, t("call.again"));
     this.close = h("button", { type: "button", onclick: () => leaveCall(app) }, t("call.close"));
     this.place = h("div", { class: "call-place" });
     this.foot = h("div", { class: "row call-foot" }, this.again, this.close);
@@ -33,6 +33,7 @@ export class CallView extends Part {
     this.until(
       app.line.on("change", () => this.#draw()),
       app.fleet.on("change", () => this.#drawName()),
+      app.hub.on("welcome", () => this.#draw()),
     );
     this.listen(window, "hashchange", () => this.#draw());
     // closing the page hangs up, so that the other side does not look at a still picture
@@ -56,8 +57,11 @@ export class CallView extends Part {
     this.#drawName();
     if (call.reason === "hung-up") return leaveCall(this.app); // who hung up knows it
     const wasHidden = this.foot.hidden;
-    this.foot.hidden = !call.over;
+    // rooms are of a connection: whoever is to be reached by the hub again is called again
+    const cut = !call.signaling && this.app.hub.state === "open";
+    this.foot.hidden = !call.over && !cut;
     this.again.hidden = !this.app.may("operator");
+    this.close.hidden = !call.over;
     if (wasHidden && call.over && document.activeElement === document.body) this.again.focus();
   }
 

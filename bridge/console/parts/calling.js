@@ -17,8 +17,10 @@ export function nameOf(app, stationId) {
 export async function callStation(app, stationId) {
   if (!app.may("operator")) return app.notice(app.t("error.FORBIDDEN"), "bad");
   const { line, t } = app;
-  if (line.busy && line.call.stationId === stationId) return void (location.hash = CALL);
-  if (line.busy) {
+  const here = line.busy && line.call.stationId === stationId;
+  // one that calls again while it is spoken with has lost the call
+  if (here && !app.calls.ringing.some((call) => call.stationId === stationId)) return void (location.hash = CALL);
+  if (line.busy && !here) {
     const names = { now: nameOf(app, line.call.stationId), next: nameOf(app, stationId) };
     if (!(await confirm(app, { title: t("call.switch-title"), text: t("call.switch", names), action: t("call.switch-action"), kind: "good" }))) return;
   }

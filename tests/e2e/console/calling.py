@@ -13,7 +13,7 @@ __all__ = ["accept", "call", "edge", "no_camera", "plays", "rings", "sign_in", "
 _PICTURE = """video => {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = 16;
-  const pen = canvas.getContext("2d");
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
   if (video.readyState < 2) return [0, 0];
   pen.drawImage(video, 0, 0, 16, 16);
   const { data } = pen.getImageData(0, 0, 16, 16);

@@ -1,5 +1,6 @@
 """Stations call, operators answer: ringing on every page, and one call with picture and sound both ways."""
 
+import asyncio
 import re
 
 import httpx
@@ -7,11 +8,22 @@ import pytest
 from playwright.async_api import Page, expect
 
 from devices.camera import Cameras
+from devices.station import Job
 from tests.e2e.console.calling import accept, call, edge, no_camera, plays, rings
 from tests.e2e.console.conftest import Console
-from tests.e2e.waiting import until
+from tests.e2e.waiting import GUARD, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+BLOCKED = """
+let clicked = false;
+addEventListener("click", () => (clicked = true), true);
+let allowed = false;
+Object.defineProperty(AudioContext.prototype, "state", { get: () => (allowed ? "running" : "suspended") });
+AudioContext.prototype.resume = async () => void (allowed = clicked);
+"""
+"""A browser that nobody clicked in yet, as most are when the first call comes."""
 
 
 async def in_call(operator: Page, station: Page) -> None:
@@ -88,7 +100,7 @@ async def test_microphone_and_camera_go_off(console: Console) -> None:
     await expect(operator.locator(".call-own")).to_be_hidden()
     await expect(operator.get_by_role("button", name="Unmute")).to_be_visible()
     black = """video => new Promise(done => { const canvas = document.createElement('canvas'); canvas.width = canvas.height = 8;
-      const pen = canvas.getContext('2d'); const look = () => { pen.drawImage(video, 0, 0, 8, 8);
+      const pen = canvas.getContext('2d', { willReadFrequently: true }); const look = () => { pen.drawImage(video, 0, 0, 8, 8);
       const light = Math.max(...pen.getImageData(0, 0, 8, 8).data.filter((_, at) => at % 4 < 3));
       if (light < 30) done(true); else requestAnimationFrame(look) }; look() })"""
     assert await station.locator(".call-remote video").evaluate(black)
@@ -156,6 +168,23 @@ async def test_missed_when_the_station_goes(console: Console) -> None:
     await console.picture(operator, "calls-missed")
     station = await edge(console)
     await back.click()
+    await in_call(operator, station)
+
+
+async def test_missed_when_nobody_answers(console: Console) -> None:
+    """A minute later it rings no more, is counted as missed, and may be called back."""
+    context = await console.context()
+    await context.clock.install()
+    operator = await console.page("operator", context=context)
+    station = await edge(console)
+    await call(station)
+    await expect(rings(operator)).to_have_count(1)
+    await operator.clock.fast_forward(61_000)
+    await expect(rings(operator)).to_have_count(0)
+    await expect(operator.locator("hub-call-count")).to_have_text("1")
+    await operator.get_by_role("link", name="Calls").click()
+    await expect(operator.locator(".call-outcome")).to_have_text("Missed")
+    await operator.get_by_role("button", name="Call st-1 back").click()
     await in_call(operator, station)
 
 
@@ -240,17 +269,26 @@ async def test_a_station_on_mqtt(console: Console) -> None:
 
 
 async def test_nobody_comes(console: Console) -> None:
-    """A station that has no camera does not come: one may hang up, and call again."""
-    station = await console.connect(console.station())
+    """A station that goes away before it came to the call: that is told, and called again, that it is offline."""
+    station, invited = console.station(), asyncio.Event()
+
+    @station.on("join-room")
+    async def join(_job: Job) -> None:
+        invited.set()
+
+    await console.connect(station)
     operator = await console.page("operator")
     await station.call_center()
     await accept(operator)
     await expect(operator.locator(".call-words")).to_have_text("Calling st-1…")
+    async with asyncio.timeout(GUARD):
+        await invited.wait()
     await station.close()
-    await operator.get_by_role("button", name="Hang up").click()
+    await expect(operator.locator(".call-words")).to_have_text("Nobody came to the call at st-1.")
+    await operator.get_by_role("button", name="Call again").click()
+    await expect(operator.locator(".call-words")).to_have_text("The call could not be made: The station is offline.")
+    await operator.get_by_role("button", name="Close").click()
     await expect(operator.locator(".call-view")).to_be_hidden()
-    await operator.evaluate("location.hash = '#/calls'")
-    await expect(operator.locator(".call-outcome")).to_have_text("Accepted by you")
 
 
 async def test_the_hub_goes_in_a_call(console: Console) -> None:
@@ -268,8 +306,10 @@ async def test_the_hub_goes_in_a_call(console: Console) -> None:
     await expect(station.locator(".edge-talk")).to_contain_text("The connection to the hub was lost")
     await in_call(operator, station)
     await console.picture(operator, "calls-hub-away")
-    await operator.get_by_role("button", name="Hang up").click()
-    await expect(station.locator(".call-words")).to_contain_text("lost", timeout=15_000)
+    await expect(station.locator("header .state")).to_have_text("In service")
+    await operator.get_by_role("button", name="Call again").click()
+    await expect(operator.locator(".call-words")).to_have_text("")
+    await in_call(operator, station)
 
 
 async def test_only_the_operators_socket_breaks(console: Console) -> None:
@@ -282,6 +322,20 @@ async def test_only_the_operators_socket_breaks(console: Console) -> None:
     peer.close(1012, "")
     await expect(station.locator(".call-words")).to_contain_text("The connection to the hub was lost")
     await in_call(operator, station)
+    await operator.get_by_role("button", name="Hang up").click()
+    await expect(station.locator(".call-words")).to_have_text("Control centre ended the call.")
+
+
+async def test_sound_that_the_browser_blocks(console: Console) -> None:
+    """Where a browser plays no sound before a click, the banner says so, and a button turns it on."""
+    context = await console.context()
+    await context.add_init_script(BLOCKED)
+    operator, station = await console.page("operator", context=context), await edge(console)
+    await call(station)
+    banner = operator.locator("hub-call-banner")
+    await expect(banner).to_have_attribute("data-sound", "blocked")
+    await banner.get_by_role("button", name="Turn sound on").click()
+    await expect(banner).to_have_attribute("data-sound", "on")
 
 
 async def test_markup_is_text(console: Console) -> None:
@@ -324,3 +378,42 @@ async def test_accessible(console: Console, scheme: str) -> None:
         wide = await operator.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide == 0, address
         await console.picture(operator, f"calls-narrow-{scheme}{address.replace('/', '-')}")
+
+
+async def test_two_accept_at_once(console: Console) -> None:
+    """Whose camera opens later reads that somebody else answered; the station speaks with the other."""
+    slow, quick = await console.page("operator"), await console.page("operator")
+    station = await edge(console)
+    await slow.evaluate("void (navigator.mediaDevices.getUserMedia = () => new Promise(() => {}))")
+    await call(station)
+    await accept(slow)
+    await expect(slow.locator(".call-words")).to_have_text("Opening camera and microphone…")
+    await accept(quick)
+    await expect(slow.locator(".call-words")).to_have_text("Somebody else has answered st-1 already.")
+    await in_call(quick, station)
+    await slow.get_by_role("button", name="Close").click()
+    await expect(slow.locator(".call-view")).to_be_hidden()
+
+
+async def test_called_from_its_page(console: Console) -> None:
+    """An operator calls a station that did not call: it comes by itself; hung up, the operator is on its page again."""
+    station, operator = await edge(console), await console.page("operator", "/station/st-1")
+    await operator.get_by_role("button", name="Call", exact=False).first.click()
+    await in_call(operator, station)
+    await operator.get_by_role("button", name="Hang up").click()
+    await expect(operator.locator(".station-page")).to_be_visible()
+    assert operator.url.endswith("#/station/st-1")
+
+
+async def test_signing_out_hangs_up(console: Console) -> None:
+    """Whoever signs out, or closes the page, is not seen any more."""
+    for ends in ("signs out", "closes"):
+        operator, station = await console.page("operator"), await edge(console, f"st-{len(ends)}")
+        await call(station)
+        await accept(operator)
+        await in_call(operator, station)
+        if ends == "closes":
+            await operator.close(run_before_unload=False)
+        else:
+            await operator.get_by_role("button", name="Sign out").click()
+        await expect(station.locator(".call-words")).to_have_text("Control centre ended the call.")

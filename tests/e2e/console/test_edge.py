@@ -143,7 +143,7 @@ async def test_stream_on_request(console: Console) -> None:
     await expect(station.locator(".edge-watched")).to_have_text("2 are watching")
     await operator.get_by_role("button", name="Close: fake_device_0").click()
     await second.close()
-    await expect(station.locator(".edge-watched")).to_have_text("0 are watching", timeout=20_000)
+    await expect(station.locator(".edge-watched")).to_have_text("Nobody is watching", timeout=20_000)
 
 
 async def test_stream_while_talking(console: Console) -> None:

@@ -246,6 +246,7 @@ async def test_order_waits_for_who_points(console: Console) -> None:
     await expect(tile(page, "st-3").locator(".state")).to_have_text("Error")
     await expect(page.get_by_role("button", name="New order waits")).to_be_visible()
     assert await names(page) == ["st-2", "st-1", "st-3"]
+    await console.picture(page, "wall-held")
     await page.get_by_role("heading", name="Fleet").hover()
     await seen_in_order(page, ["st-3", "st-2", "st-1"])
 

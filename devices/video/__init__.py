@@ -1,0 +1,11 @@
+"""What `devices.camera` is made of: pictures, feeds that viewers share, and peer connections. Its modules need the `video` extra.
+
+CameraError
+  (a text for the viewer; never an address, nor what a library or a stranger said)
+"""
+
+__all__ = ["CameraError"]
+
+
+class CameraError(Exception):
+    """The camera cannot be shown; `str()` says why, for the viewer."""
