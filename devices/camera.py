@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from devices.messages import Command, Signal
 from devices.session import StationError
-from devices.video import CameraError
+from devices.video import TEST, CameraError
 
 if TYPE_CHECKING:
     from devices.station import Job, Station
@@ -28,8 +28,6 @@ __all__ = ["COMMANDS", "TEST", "Cameras", "Link", "VideoMissing", "load_video"]
 
 COMMANDS: Final = ("start-stream", "stop-stream", "join-room")
 """The commands that cameras carry out."""
-TEST: Final = "test"
-"""The source that is a moving test picture."""
 MAX_VIEWERS: Final = 8
 MAX_ROOMS: Final = 4
 MAX_MEMBERS: Final = 64
@@ -176,7 +174,9 @@ class Cameras:
             if idle is None:
                 raise StationError("the station is in too many calls")
             await self._leave_room(idle)
-        self._rooms.setdefault(room_id, set()).update({inviter_id} if inviter_id else ())
+        self._rooms.setdefault(room_id, set())
+        if inviter_id:
+            self._met(room_id, inviter_id)
         await self._link.join_room(room_id)
 
     def signalled(self, signal: Signal) -> None:
@@ -209,14 +209,18 @@ class Cameras:
 
     async def _call(self, peer_id: str, room_id: str) -> None:
         """Somebody joined after this station: who was there makes the offer."""
-        members = self._rooms.get(room_id, set())
-        if len(members) < MAX_MEMBERS:
-            members.add(peer_id)
+        self._met(room_id, peer_id)
         try:
             if (offer := await self._viewers.call((peer_id, "", room_id))) is not None:
                 await self._link.signal(Signal(event="offer", peer=peer_id, room_id=room_id, offer=offer))
         except (CameraError, StationError) as error:
             log.warning("%s: a call came to nothing: %s", self._station_id, error)
+
+    def _met(self, room_id: str, peer_id: str) -> None:
+        """Somebody else is in a room."""
+        members = self._rooms.get(room_id)
+        if members is not None and len(members) < MAX_MEMBERS:
+            members.add(peer_id)
 
     def _room_of(self, signal: Signal) -> str | None:
         if signal.room_id is not None:

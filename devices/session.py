@@ -141,6 +141,7 @@ class StationSession:
     Attributes:
         malformed: messages that could not be read.
         retained_commands: retained commands that were ignored.
+        duplicates: commands that were refused, as they had come before.
         session_id: of the current or coming connection.
 
     Raises:
@@ -159,7 +160,7 @@ class StationSession:
             "_sid",
             "_signal_in",
         ),
-        *("_status", "_status_topic", "malformed", "retained_commands", "session_id"),
+        *("_status", "_status_topic", "duplicates", "malformed", "retained_commands", "session_id"),
     )
 
     def __init__(
@@ -192,7 +193,7 @@ class StationSession:
         self._rebirth_at: float | None = None
         self._born_at = 0.0
         self.session_id = ""
-        self.malformed = self.retained_commands = 0
+        self.malformed = self.retained_commands = self.duplicates = 0
 
     # ---- the connection
 
@@ -296,6 +297,7 @@ class StationSession:
         now = self._clock.monotonic()
         self._forget(now)
         if command.id in self._accepted:
+            self.duplicates += 1
             return self._reply(command, "duplicate")
         deadline = self._deadline(command, now, now if arrived is None else arrived)
         if deadline is not None and deadline <= now:

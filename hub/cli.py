@@ -25,7 +25,7 @@ def main() -> None:
         code = 130
     except OutputError as error:
         discard()
-        if not error.nobody_reads:
+        if not error.nobody_reads and code != 2:  # else it has been said, and only what is buffered came again
             print(f"hub: the output could not be written: {error.strerror}", file=sys.stderr)
             code = 2
     sys.exit(code)

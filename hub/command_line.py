@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 import tempfile
 from collections.abc import Coroutine, Sequence
 from importlib.metadata import version
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from hub.command_options import ConfigFile, DataDir, JwtSecret, fail, options, own_tokens, settings_of
-from hub.config import ConfigError, Settings, makes_secret, secret
+from hub.config import ConfigError, Settings, flag, makes_secret, secret
 from hub.log import configure
 from hub.simulate_command import credentials_of, simulate_command
 
@@ -152,7 +151,7 @@ async def _demo(settings: Settings, stations: int, *, video: bool) -> None:
 
     settings, moved = _with_free_ports(settings)
     for name, port in moved.items():
-        typer.echo(f"Port {port} is taken: a free one is used (--{name.replace('_', '-')}).")
+        typer.echo(f"Port {port} is taken: a free one is used ({flag(name)}).")
     fleets: list[asyncio.Task[Any]] = []
 
     def ready(hub: "Hub", admin: "FirstAdmin | None") -> None:
@@ -197,15 +196,16 @@ async def _run_demo_fleet(stations: int, target: "Target", credentials: "Credent
 
 def _with_free_ports(settings: Settings) -> tuple[Settings, dict[str, int]]:
     """The same options, with 0 for each port that is taken, and which those were."""
+    from hub.link import ListenError
+    from hub.listening import listen
+
     moved = {}
     for name in ("port", "mqtt_port", "mqtt_ws_port"):
         port = getattr(settings, name)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((settings.host, port))
-            except OSError:
-                moved[name] = port
+        try:
+            listen(settings.host, port).close()
+        except ListenError:
+            moved[name] = port
     return settings.model_copy(update=dict.fromkeys(moved, 0)), moved
 
 

@@ -86,6 +86,8 @@ class CommandNotes:
     async def stop(self) -> None:
         """Writes down what waits, if that takes no longer than a moment."""
         if self._writer is not None:
-            await asyncio.wait({self._writer}, timeout=STOP_WITHIN)
+            _, late = await asyncio.wait({self._writer}, timeout=STOP_WITHIN)
+            if late:
+                log.warning("the last commands are not written down, the database did not take them in time")
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)

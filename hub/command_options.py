@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, get_
 import typer
 from pydantic import BaseModel, SecretStr
 
-from hub.config import ConfigError, Settings, load, read_secret
+from hub.config import ConfigError, Settings, flag, load, read_secret
 
 if TYPE_CHECKING:
     from hub.auth import Tokens
@@ -41,9 +41,11 @@ def options(
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
         made = [
-            inspect.Parameter(flag, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_flag(flag, field, texts))
+            inspect.Parameter(
+                known, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_flag(known, field, texts)
+            )
             for name, field in model.model_fields.items()
-            if name not in leave_out and (flag := field.alias or name)
+            if name not in leave_out and (known := field.alias or name)
         ]
         own = [p.replace(kind=p.KEYWORD_ONLY) for p in own]
         command.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]  # typer reads it
@@ -65,12 +67,12 @@ def _flag(name: str, field: Any, text: bool) -> Any:
     metavar = METAVARS.get(kind, "TEXT") if text and kind is not bool else None
     if text and kind is not bool:
         kind = str
-    names = [f"--{name.replace('_', '-')}"]
+    written = flag(name)
     if kind is bool:
-        names = [f"{names[0]}/--no-{names[0][2:]}"]
+        written += f"/--no-{written[2:]}"
     shown = "" if default is None or default == [] or kind is bool else f" [default: {default}]"
     return Annotated[
-        kind | None, typer.Option(*names, help=field.description + shown, show_default=False, metavar=metavar)
+        kind | None, typer.Option(written, help=field.description + shown, show_default=False, metavar=metavar)
     ]
 
 

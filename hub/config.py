@@ -30,6 +30,7 @@ __all__ = [
     "Settings",
     "data_directory",
     "database_url",
+    "flag",
     "load",
     "makes_secret",
     "read_secret",
@@ -336,9 +337,14 @@ def _read_file(path: Path | None) -> dict[str, Any]:
     return {name.replace("-", "_"): value for name, value in values.items()}
 
 
+def flag(name: str) -> str:
+    """An option as it is written on the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
 def _source_of(name: str, given: Mapping[str, Any], filed: Mapping[str, Any]) -> str:
     if name in given:
-        return "--" + name.replace("_", "-")
+        return flag(name)
     if f"HUB_{name.upper()}" in {key.upper() for key in os.environ}:
         return f"environment HUB_{name.upper()}"
     return f"configuration file, {name}" if name in filed else name

@@ -421,7 +421,10 @@ class Services:
                     self.publish(topics.LIVE_SOCKET(station_id, peer_id), None, retain=True)
                 case presence.Changed(station_id, online):
                     self.listener.station_changed(station_id, online)
-                    if not online and self.nodes.owns(station_id):
+                    if online:
+                        continue
+                    self.calls.over(station_id)  # browsers end it themselves: they are told that it left
+                    if self.nodes.owns(station_id):
                         self.change_rooms(self.rooms.leave_all(rooms.STATION_PEER + station_id))
                 case presence.AskReport(station_id):
                     self.publish(topics.STATION_CMD(station_id), Command(type="report-status", requester_id="hub"))

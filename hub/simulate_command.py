@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.command_options import ConfigFile, DataDir, JwtSecret, fail, options, own_tokens, settings_of
-from hub.config import ConfigError
+from hub.config import ConfigError, flag
 from hub.log import configure
 from simulator.options import Options
 from simulator.plan import Credentials, Needs
@@ -79,9 +79,7 @@ def _credentials(run: "Run", secrets: dict[str, Any], config: Path | None) -> Cr
     options, needs = run.options, Needs.of(run.plan)
     if options.broker is not None:
         for name in (name for name, value in (secrets | {"config": config}).items() if value is not None):
-            raise SimulationError(
-                f"--broker: a broker alone is given no token of a hub: leave out --{name.replace('_', '-')}"
-            )
+            raise SimulationError(f"--broker: a broker alone is given no token of a hub: leave out {flag(name)}")
     minted = None
     if missing := options.missing_tokens(needs):
         try:

@@ -65,21 +65,22 @@ class Faults:
         station = self._world.stations.get(number)
         if station is None or not station.connected:
             return
+        afflictions = station.afflictions
         match fault.kind:
             case "abort" | "storm":
-                station.abort(back, fault.kind)
+                afflictions.abort(back, fault.kind)
             case "half-open":
-                station.fall_silent(fault.lasts)
+                afflictions.fall_silent(fault.lasts)
             case "slow-reader":
-                station.read_slowly(fault.lasts)
+                afflictions.read_slowly(fault.lasts)
             case "duplicate-client-id":
-                station.twin(fault.lasts)
+                afflictions.twin(fault.lasts)
             case "clock-skew":
-                station.skew(fault.skew, fault.lasts)
+                afflictions.skew_clock(fault.skew, fault.lasts)
             case "token-expiry":
-                station.expire_token(fault.lasts)
+                afflictions.expire_token(fault.lasts)
             case "late-will":
-                station.late_will()
+                afflictions.late_will()
             case "run":
                 raise AssertionError("has no victims")
             case _:

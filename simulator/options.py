@@ -127,7 +127,7 @@ class Options(BaseModel):
     @model_validator(mode="after")
     def _broker_alone(self) -> "Options":
         if self.broker is not None and (useless := [name for name in OF_HUBS if name in self.model_fields_set]):
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in useless)
+            flags = ", ".join(map(_flag, useless))
             raise ValueError(f"--broker: a broker is loaded alone, without a hub: leave out {flags}")
         return self
 
@@ -174,12 +174,16 @@ class Options(BaseModel):
         )
 
 
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _told(detail: ErrorDetails) -> str:
     """What is wrong, in one line that names the flag."""
     if not detail["loc"]:  # between options
         return detail["msg"].removeprefix("Value error, ")
     name = str(detail["loc"][0])
-    flag, given = f"--{name.replace('_', '-')}", detail["input"]
+    flag, given = _flag(name), detail["input"]
     if detail["type"] == "extra_forbidden":
         return f"{flag}: there is no such option"
     if detail["type"] == "literal_error":

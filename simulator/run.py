@@ -125,8 +125,8 @@ async def conduct(run: Run, credentials: Credentials, crew: Crew) -> int:
     failures = _write(run.options, report, verdict)  # first: nobody may be there to read the table
     try:
         put(table(report))
-    except OSError as error:
-        failures.append(f"the table could not be written: {error.strerror or error}")
+    except SimulationError as error:
+        failures.append(str(error))
     if failures := [*crew.lost, *failures]:
         raise SimulationError("; ".join(failures))
     return 0 if verdict.passed else 1

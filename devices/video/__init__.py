@@ -4,7 +4,12 @@ CameraError
   (a text for the viewer; never an address, nor what a library or a stranger said)
 """
 
-__all__ = ["CameraError"]
+from typing import Final
+
+__all__ = ["TEST", "CameraError"]
+
+TEST: Final = "test"
+"""The source that is a moving test picture."""
 
 
 class CameraError(Exception):

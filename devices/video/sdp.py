@@ -10,10 +10,12 @@ from aiortc.sdp import candidate_from_sdp
 
 from devices.video import CameraError
 
-__all__ = ["described_fragment", "fragment_of", "kinds_of", "parse_candidate", "take_apart"]
+__all__ = ["described_fragment", "fragment_of", "kinds_of", "line_of", "parse_candidate", "take_apart"]
 
 MAX_SDP: Final = 65_536
 MAX_SECTIONS: Final = 8
+LONGEST_FRAGMENT: Final = 256
+FRAGMENT: Final = f"[A-Za-z0-9+/]{{4,{LONGEST_FRAGMENT}}}"
 MDNS: Final = re.compile(r"[A-Za-z0-9-]{1,63}\.local")
 
 
@@ -24,7 +26,7 @@ def described_fragment(description: Any, kind: str = "offer") -> str:
         raise CameraError(f"malformed {kind}")
     kinds, found = kinds_of(sdp), None
     for line in sdp.splitlines():
-        found = found or re.fullmatch(r"a=ice-ufrag:([A-Za-z0-9+/]{4,256})", line)
+        found = found or re.fullmatch(f"a=ice-ufrag:({FRAGMENT})", line)
     if found is None or not 1 <= len(kinds) <= MAX_SECTIONS:
         raise CameraError(f"malformed {kind}")
     if not set(kinds) <= {"audio", "video"}:
@@ -43,8 +45,8 @@ def fragment_of(candidate: Any) -> str | None:
         return None
     told = candidate.get("usernameFragment")
     if isinstance(told, str):
-        return told
-    found = re.search(r" ufrag ([A-Za-z0-9+/]{4,256})(?: |$)", _line(candidate))
+        return told[: LONGEST_FRAGMENT + 1]  # so much of it is no connection's already
+    found = re.search(f" ufrag ({FRAGMENT})(?: |$)", line_of(candidate))
     return found[1] if found else None
 
 
@@ -70,14 +72,15 @@ def take_apart(sdp: str) -> tuple[str, list[str]]:
     return "\r\n".join(lines) + "\r\n", theirs
 
 
-def _line(candidate: Any) -> str:
+def line_of(candidate: Any) -> str:
+    """The one field of a candidate that counts; empty: there is none, or it is too long to be one."""
     line = candidate.get("candidate") if isinstance(candidate, Mapping) else None
     return line if isinstance(line, str) and len(line) <= 1024 else ""
 
 
 def parse_candidate(candidate: Any) -> RTCIceCandidate | None:
     """A candidate that can be tried, or None."""
-    line = _line(candidate)
+    line = line_of(candidate)
     try:
         parsed = candidate_from_sdp(line.strip().removeprefix("a=").removeprefix("candidate:"))
         if not MDNS.fullmatch(parsed.ip):

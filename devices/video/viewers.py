@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from aiortc import RTCIceServer
 
-from devices.video import CameraError
+from devices.video import TEST, CameraError
 from devices.video.feeds import Feed, PictureFeed, SourceFeed, View
 from devices.video.peer import Peer
-from devices.video.sdp import described_fragment, fragment_of
+from devices.video.sdp import described_fragment, fragment_of, line_of
 
 __all__ = ["Key", "Viewers"]
 
@@ -53,7 +53,7 @@ class Viewers:
         self._ice_servers = [RTCIceServer(s["urls"], s.get("username"), s.get("credential")) for s in ice_servers]
         self._feeds: dict[str, Feed] = {}
         self._shown: dict[Key, _Shown] = {}
-        self._early: deque[tuple[float, str, str, Any]] = deque(maxlen=MAX_EARLY)
+        self._early: deque[tuple[float, str, str, dict[str, str]]] = deque(maxlen=MAX_EARLY)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -150,7 +150,7 @@ class Viewers:
         feed = self._feeds.get(feed_id)
         if feed is None or feed.ended.is_set():
             source = None if self._sources is None else self._sources[feed_id]
-            feed = PictureFeed(self._station_id, feed_id) if source in (None, "test") else SourceFeed(source)
+            feed = PictureFeed(self._station_id, feed_id) if source in (None, TEST) else SourceFeed(source)
             self._feeds[feed_id] = feed
         return feed
 
@@ -168,7 +168,8 @@ class Viewers:
             if peer.fragment == fragment:
                 peer.add(candidate)
                 return
-        self._early.append((asyncio.get_running_loop().time(), peer_id, fragment, candidate))
+        if line := line_of(candidate):  # and no more is kept of what a stranger sent
+            self._early.append((asyncio.get_running_loop().time(), peer_id, fragment, {"candidate": line}))
 
     def _take_early(self, shown: _Shown) -> None:
         """The candidates that came before it; what has waited too long is thrown away."""

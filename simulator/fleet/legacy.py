@@ -5,6 +5,7 @@ room. Messages and time in, effects out.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from devices import topics
 from devices.clock import Clock
@@ -36,6 +37,9 @@ class LegacySession:
         "_topic",
         "session_id",
     )
+
+    duplicates: Final = 0
+    """It does not know commands by their ids."""
 
     def __init__(
         self,

@@ -63,13 +63,9 @@ class CommandJudge:
         elif outcome != "done" and command.late:
             self._expired(command)
 
-    def executed(self, number: int, token: str, now: float, duplicate_refused: bool = False) -> None:
-        """Station `number` carried a command out; or it refused one that it has had already."""
+    def executed(self, number: int, token: str, now: float) -> None:
+        """Station `number` carried a command out."""
         command, words = self._commands.get(token), self._words
-        if duplicate_refused:
-            said = f"{words.station(number)} got a command twice, the second time at {words.at(now)}"
-            self._recorder.found("commands.refusedDuplicates", said)
-            return
         self._recorder.count("commands.executed")
         if command is None or command.number != number:
             meant = "nobody sent" if command is None else f"was meant for {words.station(command.number)}"
@@ -84,6 +80,11 @@ class CommandJudge:
             command.late = now - command.deadline
             if command.outcome not in (None, "done"):
                 self._expired(command)
+
+    def refused_duplicate(self, number: int, now: float) -> None:
+        """Station `number` refused a command that it has had already."""
+        said = f"{self._words.station(number)} got a command twice, the second time at {self._words.at(now)}"
+        self._recorder.found("commands.refusedDuplicates", said)
 
     def _expired(self, command: _Command) -> None:
         said = f"{self._told(command)} was carried out {command.late:.3f} s after its deadline"

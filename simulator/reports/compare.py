@@ -101,11 +101,7 @@ def show(paths: Sequence[Path]) -> None:
     if len(paths) != 2:
         raise SimulationError("compare takes two JSON reports: hub simulate compare before.json after.json")
     before, after = paths
-    what = table(load(before), load(after), (before.name, after.name))
-    try:
-        put(what)
-    except OSError as error:
-        raise SimulationError(f"the table could not be written: {error.strerror or error}") from None
+    put(table(load(before), load(after), (before.name, after.name)))
 
 
 def compare(a: Report, b: Report) -> list[Change]:

@@ -331,3 +331,25 @@ class TestCalls:
         call(bench)
         bench.gateway.revoke_station("st-1", None, 1.0)
         assert rings(bench.join(states=True)) == []
+
+    @pytest.mark.parametrize("door", ["mqtt", "websocket"])
+    def test_a_station_that_left_rings_no_more(self, bench: Bench, door: str) -> None:
+        """Who was there ends it by `station-disconnected`; who asks for states later hears no call, when it is back either."""
+        peer = bench.join()
+        if door == "mqtt":
+            bench.station()
+            call(bench)
+            bench.say("st-1", "offline", {"stationId": "st-1", "reason": "goodbye"})
+        else:
+            station = bench.join(identity(station="st-1"))
+            bench.call(station, "station-register", {"stationId": "st-1"})
+            bench.call(station, "station-call-center", {"stationId": "st-1"})
+            bench.gateway.disconnect(station)
+            bench.link.settle()
+        heard = [event for event, _ in peer.take()]
+        assert heard == ["station-connected", RINGING, "station-disconnected"]
+        assert rings(bench.join(identity("u2"), states=True)) == []
+        bench.station()
+        assert rings(bench.join(identity("u3"), states=True)) == []
+        answer(bench, peer)
+        assert rings(peer) == []

@@ -16,10 +16,11 @@ import psutil
 import pytest
 
 import devices.video.peer as peer_module
-from devices.camera import Cameras
+from devices.camera import MAX_MEMBERS, Cameras
 from devices.messages import Command, Signal
 from devices.video.picture import Drawing, text_rows
 from devices.video.sdp import described_fragment
+from devices.video.viewers import MAX_EARLY
 from tests.e2e.waiting import GUARD, until
 from tests.viewer import Viewer, viewer
 
@@ -265,6 +266,27 @@ async def test_bad_candidates(hub: Hub, candidate: Any) -> None:
             cameras.signalled(Signal(event="ice-candidate", peer="ann", candidate=candidate))
         await ann.accept(hub.said.get_nowait()["answer"])
         await ann.frames(2)
+
+
+async def test_candidates_that_wait_are_small(hub: Hub) -> None:
+    """Anybody may send them, a megabyte each, and without ever an offer: little of each is kept, and of few."""
+    line = "candidate:1 1 udp 1 127.0.0.1 9 typ host"
+    async with Cameras("st-1", hub) as cameras:
+        for number in range(200):
+            for text, fragment in ((line, f"name{number}"), (line, "n" * 10_000), ("x" * 10_000, "name")):
+                candidate = {"candidate": text, "usernameFragment": fragment, "more": "x" * 10_000}
+                cameras.signalled(Signal(event="ice-candidate", peer="ann", candidate=candidate))
+        early = cameras._viewers._early
+        assert len(early) == MAX_EARLY
+        assert max(len(fragment) + len(repr(candidate)) for _, _, fragment, candidate in early) < 400
+
+
+async def test_members_of_a_room_are_few(hub: Hub) -> None:
+    """However many invite the station into one."""
+    async with Cameras("st-1", hub) as cameras:
+        for number in range(2 * MAX_MEMBERS):
+            await cameras.join("room-1", f"peer-{number}")
+        assert len(cameras._rooms["room-1"]) == MAX_MEMBERS
 
 
 def sockets() -> int:

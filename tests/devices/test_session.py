@@ -353,6 +353,7 @@ def test_a_duplicate_never_runs_again() -> None:
     bench.session.disconnected()
     bench.connect()
     assert bench.command() == [Publish("stations/st-1/reply", b'{"id":"c1","stage":"duplicate"}')]
+    assert bench.session.duplicates == 3
 
 
 def test_an_id_is_remembered_for_ten_minutes() -> None:

@@ -9,9 +9,10 @@ import pytest
 from pydantic import BaseModel
 
 from simulator.measuring.facts import FACTS
-from simulator.measuring.rules import parse_rule
+from simulator.measuring.rules import parse_rule, rules_of
+from simulator.measuring.witnesses import absent
 from simulator.options import Options
-from simulator.scenario import SHIPPED, Browsers, Fault, Scenario, SimulationError, Stage, Stations, read
+from simulator.scenario import SHIPPED, Browsers, Fault, Scenario, SimulationError, Stage, Stations, load, read
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "simulate.md").read_text()
@@ -105,3 +106,18 @@ def test_the_error_shown_is_the_one_that_comes() -> None:
     with pytest.raises(SimulationError) as error:
         read(example, "gates.toml")
     assert f"    hub: {error.value}\n" in TEXT
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_how_many_checks_the_readme_shows(readme: str) -> None:
+    """Those of a run without a scenario of one's own."""
+    (shown,) = re.findall(r"PASSED +all (\d+) checks", (DOCS.parent / readme).read_text())
+    assert int(shown) == len(rules_of([], load().fail_if))
+
+
+def test_how_many_checks_there_are_without_browsers() -> None:
+    (shown,) = re.findall(r"PASSED all (\d+) checks; (\d+) could not be measured: no browsers", TEXT)
+    scenario = load(None, {"browsers": 0})
+    rules = rules_of([], scenario.fail_if, absent(scenario, Options().target()))
+    left_out = sum(rule.left_out for rule in rules)
+    assert tuple(map(int, shown)) == (len(rules) - left_out, left_out)

@@ -18,6 +18,7 @@ class Victim:
 
     def __init__(self, *, connected: bool = True) -> None:
         self.connected = connected
+        self.afflictions = self  # of a station; a browser's methods are its own
         self.suffered: list[tuple[str, tuple[Any, ...]]] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -64,7 +65,7 @@ def suffered(world: World, who: str, number: int) -> list[tuple[str, tuple[Any, 
         ({"kind": "half-open", "lasts": 7}, ("fall_silent", (7.0,))),
         ({"kind": "slow-reader", "lasts": 7}, ("read_slowly", (7.0,))),
         ({"kind": "duplicate-client-id", "lasts": 7}, ("twin", (7.0,))),
-        ({"kind": "clock-skew", "skew": -30, "lasts": 7}, ("skew", (-30.0, 7.0))),
+        ({"kind": "clock-skew", "skew": -30, "lasts": 7}, ("skew_clock", (-30.0, 7.0))),
         ({"kind": "token-expiry", "lasts": 7}, ("expire_token", (7.0,))),
         ({"kind": "late-will"}, ("late_will", ())),
         ({"kind": "storm"}, ("abort", (0.0, "storm"))),

@@ -12,9 +12,10 @@ import pytest
 
 from devices.messages import MAX_MESSAGE
 from devices.session import Publish, Subscribe
+from simulator.fleet.duties import CALL_HEARD_WITHIN
 from simulator.fleet.mqtt import Connection, Ending, Question
 from simulator.fleet.schedule import Schedule
-from simulator.fleet.station import CALL_HEARD_WITHIN, IN_FLIGHT, SimulatedStation
+from simulator.fleet.station import IN_FLIGHT, SimulatedStation
 from simulator.plan import spread
 from simulator.world import World
 from tests.mosquitto import mosquitto
@@ -210,7 +211,7 @@ def test_a_late_tester_makes_up_for_what_it_missed(bench: Bench) -> None:
 
 def test_what_was_due_without_a_connection_is_not_made_up_for(bench: Bench) -> None:
     """Numbers go on where they were."""
-    bench.station.abort(20.0)
+    bench.station.afflictions.abort(20.0)
     bench.wait(20.5)
     bench.line.accept()
     assert [status["sim"]["n"] for status in bench.line.to("status")] == [2]
@@ -222,7 +223,7 @@ def test_two_runs_of_a_seed_say_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     for outage in (0.5, 12.0):
         bench = Bench(monkeypatch)
         bench.wait(10.0)
-        bench.station.abort(outage)
+        bench.station.afflictions.abort(outage)
         bench.wait(13.0)
         bench.line.accept()
         bench.wait(8.0)
@@ -285,7 +286,7 @@ def test_what_was_on_its_way_is_forgiven(bench: Bench) -> None:
     bench.station.report_every(0.5)
     bench.wait(10.0)
     seq = bench.station.seq
-    bench.station.abort(1.0)
+    bench.station.afflictions.abort(1.0)
     assert bench.statuses.of("forgive") == [(0, seq - int(IN_FLIGHT / 0.5), bench.time)]
 
 
@@ -340,7 +341,7 @@ def test_who_should_be_there_and_is_not(monkeypatch: pytest.MonkeyPatch) -> None
     said = bench.station.missing(bench.time)
     assert said == "sim-00001 never came back: it has been gone since 3.000 s; last reason: closed by the broker"
     bench.back()
-    bench.station.abort(4.0)
+    bench.station.afflictions.abort(4.0)
     gone = bench.time
     bench.wait(4.5)
     assert bench.station.missing(gone + 100.0) is None  # its first try goes on
@@ -348,7 +349,7 @@ def test_who_should_be_there_and_is_not(monkeypatch: pytest.MonkeyPatch) -> None
     assert bench.station.missing(gone + 3.9 + settle) is None
     assert bench.station.missing(gone + 4.1 + settle) is not None
     bench.back()
-    bench.station.fall_silent(10.0)
+    bench.station.afflictions.fall_silent(10.0)
     assert bench.station.missing(bench.time + 10.0) is None
     fresh = Bench(monkeypatch, connect=False)
     assert fresh.station.missing(fresh.time + 100.0) is None
@@ -506,7 +507,7 @@ def test_a_command_that_comes_twice(bench: Bench) -> None:
     """Opens nothing, and the judge knows."""
     bench.command("open-gate")
     bench.command("open-gate")
-    assert bench.commands.calls == [("executed", (0, "token-1", BEGIN)), ("executed", (0, "token-1", BEGIN))]
+    assert bench.commands.calls == [("executed", (0, "token-1", BEGIN)), ("refused_duplicate", (0, BEGIN))]
     assert bench.line.to("reply")[-1]["stage"] == "duplicate"
 
 
@@ -515,7 +516,7 @@ def test_a_command_that_is_not_the_simulators(bench: Bench, params: Any) -> None
     """Others may load this hub, too: carried out, with no token."""
     bench.command("open-gate", params=params)
     bench.command("open-gate", params=params)
-    assert [args[1] for args in bench.commands.of("executed")] == ["", ""]
+    assert bench.commands.calls == [("executed", (0, "", BEGIN)), ("refused_duplicate", (0, BEGIN))]
 
 
 @pytest.mark.parametrize("topic", ["cmd", "signal/in", "nowhere"])
@@ -600,7 +601,7 @@ def test_calls_that_nobody_could_hear(monkeypatch: pytest.MonkeyPatch) -> None:
     bench.presence.unsettled.add(0)
     bench.wait(30.0)
     bench.presence.unsettled.clear()
-    bench.station.abort(1e9)
+    bench.station.afflictions.abort(1e9)
     bench.wait(30.0)
     assert not bench.line.to("call")
     assert not bench.exchanges.calls
@@ -612,7 +613,7 @@ def test_calls_that_nobody_could_hear(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("cause", ["abort", "storm"])
 def test_abort(bench: Bench, cause: str) -> None:
     """No finding; back after its time."""
-    bench.station.abort(2.0, cause)
+    bench.station.afflictions.abort(2.0, cause)
     assert bench.line.over
     assert bench.presence.calls[-1] == ("went", (0, BEGIN, cause))
     bench.wait(1.75)
@@ -625,13 +626,13 @@ def test_abort(bench: Bench, cause: str) -> None:
 
 def test_a_second_fault_while_it_is_away_does_nothing(bench: Bench) -> None:
     """It has no connection to break."""
-    bench.station.abort(5.0)
+    bench.station.afflictions.abort(5.0)
     told = len(bench.presence.calls)
-    bench.station.abort(0.0)
-    bench.station.fall_silent(1.0)
-    bench.station.read_slowly(1.0)
-    bench.station.twin(1.0)
-    bench.station.late_will()
+    bench.station.afflictions.abort(0.0)
+    bench.station.afflictions.fall_silent(1.0)
+    bench.station.afflictions.read_slowly(1.0)
+    bench.station.afflictions.twin(1.0)
+    bench.station.afflictions.late_will()
     bench.wait(4.0)
     assert len(bench.lines) == 1
     assert len(bench.presence.calls) == told
@@ -642,7 +643,7 @@ def test_a_second_fault_while_it_is_away_does_nothing(bench: Bench) -> None:
 
 def test_half_open(bench: Bench) -> None:
     """Nothing is said and the socket stays; then it connects anew."""
-    bench.station.fall_silent(10.0)
+    bench.station.afflictions.fall_silent(10.0)
     line = bench.line
     assert bench.presence.calls[-1] == ("went", (0, BEGIN, "half-open"))
     said = len(line.said)
@@ -659,21 +660,21 @@ def test_half_open(bench: Bench) -> None:
 
 def test_reading_slowly(bench: Bench) -> None:
     """It reports as before; what a hub does to it then is no finding."""
-    bench.station.read_slowly(10.0)
+    bench.station.afflictions.read_slowly(10.0)
     assert bench.line.held
     assert bench.presence.of("disturbed") == [(0, BEGIN + 10.0)]
     bench.wait(6.0)
     assert bench.station.seq == 2
     bench.wait(5.0)
     assert not bench.line.held
-    bench.station.read_slowly(10.0)
+    bench.station.afflictions.read_slowly(10.0)
     bench.line.reset("closed by the broker")
     assert bench.found["stations.disconnects"] == 0
 
 
 def test_a_twin(bench: Bench) -> None:
     """A second connection takes the id over, and the first comes back that way: each a new session, at once."""
-    bench.station.twin(5.0)
+    bench.station.afflictions.twin(5.0)
     first, second = bench.lines
     second.accept()
     first.reset("closed by the broker")
@@ -690,7 +691,7 @@ def test_a_twin(bench: Bench) -> None:
 
 def test_twins_that_both_live(bench: Bench) -> None:
     """A broker that keeps both is wrong. [MQTT-3.1.4-2]"""
-    bench.station.twin(100.0)
+    bench.station.afflictions.twin(100.0)
     bench.line.accept()
     bench.wait(10.0)
     assert bench.found.errors() == {"stations: two connections with one client id lived on": 1}
@@ -699,7 +700,7 @@ def test_twins_that_both_live(bench: Bench) -> None:
 
 def test_what_the_old_twin_hears_is_nothing(bench: Bench) -> None:
     """A gate opens once."""
-    bench.station.twin(100.0)
+    bench.station.afflictions.twin(100.0)
     bench.line.accept()
     bench.lines[0].hear("stations/sim-00001/cmd", {"type": "open-gate", "id": "c9", "params": {"sim": "t"}})
     assert not bench.commands.calls
@@ -707,14 +708,14 @@ def test_what_the_old_twin_hears_is_nothing(bench: Bench) -> None:
 
 def test_a_wrong_clock(bench: Bench) -> None:
     """Its statuses are dated wrongly and excused, whatever its connection does; intended times stay right."""
-    bench.station.skew(-60.0, 20.0)
+    bench.station.afflictions.skew_clock(-60.0, 20.0)
     bench.wait(5.0)
     status = bench.line.to("status")[-1]
     assert status["updatedAt"] == WALL * 1000 - 55_000
     assert status["sim"]["t"] == WALL * 1000 + 5_000
     assert bench.presence.of("disturbed") == [(0, BEGIN + 20.0)]
     assert bench.statuses.of("gone") == [(0, BEGIN)]
-    bench.station.abort(1.0)
+    bench.station.afflictions.abort(1.0)
     bench.back()
     assert len(bench.statuses.of("connected")) == 1
     bench.wait(16.0)
@@ -727,7 +728,7 @@ def test_a_wrong_clock(bench: Bench) -> None:
 def test_a_late_will(bench: Bench) -> None:
     """That of the session before, once, while the new one is there."""
     old = orjson.loads(bench.line.first.will.payload)
-    bench.station.late_will()
+    bench.station.afflictions.late_will()
     bench.back()
     assert not bench.line.to("offline")
     bench.wait(5.0)
@@ -737,7 +738,7 @@ def test_a_late_will(bench: Bench) -> None:
 
 def test_a_late_will_that_found_no_connection(bench: Bench) -> None:
     """It may not come on a later connection, nor as that session's own."""
-    bench.station.late_will()
+    bench.station.afflictions.late_will()
     bench.back()
     bench.line.reset("closed by the broker")
     bench.back()
@@ -748,7 +749,7 @@ def test_a_late_will_that_found_no_connection(bench: Bench) -> None:
 @pytest.mark.parametrize("refusal", [True, False], ids=["refused", "put out"])
 def test_a_token_that_ends(bench: Bench, refusal: bool) -> None:
     """Refused when it has ended, or put out later by a hub that gives it some time: no finding, and back with a new one."""
-    bench.station.expire_token(10.0)
+    bench.station.afflictions.expire_token(10.0)
     bench.back()
     assert bench.tokens == [86_400.0, 10.0]
     assert bench.line.first.password == b"token 2"
@@ -771,7 +772,7 @@ def test_a_token_that_ends(bench: Bench, refusal: bool) -> None:
 
 def test_put_out_while_the_token_is_good(bench: Bench) -> None:
     """Is a finding like any other."""
-    bench.station.expire_token(60.0)
+    bench.station.afflictions.expire_token(60.0)
     bench.back()
     bench.line.reset("closed by the broker")
     assert bench.found["stations.disconnects"] == 1
@@ -795,7 +796,7 @@ async def test_an_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
     bench.command("report-status")
     bench.command("open-gate")
     bench.line.hear("stations/sim-00001/signal/in", {"event": "offer", "peer": "p", "offer": {}})
-    bench.station.late_will()
+    bench.station.afflictions.late_will()
     bench.wait(12.0)
     topics = {each.topic for each in bench.line.said if isinstance(each, Publish)}
     assert topics == {"stations/sim-00001/status"}
@@ -819,11 +820,11 @@ async def test_on_a_real_broker(tmp_path: Path) -> None:
         station = world.stations[0] = SimulatedStation(world, 0)
         station.start()
         faults: dict[str, Callable[[], None]] = {
-            "abort": partial(station.abort, 0.01),
-            "half-open": partial(station.fall_silent, 0.1),
-            "duplicate-client-id": partial(station.twin, 0.2),
-            "late-will": station.late_will,
-            "token-expiry": partial(station.expire_token, 60.0),
+            "abort": partial(station.afflictions.abort, 0.01),
+            "half-open": partial(station.afflictions.fall_silent, 0.1),
+            "duplicate-client-id": partial(station.afflictions.twin, 0.2),
+            "late-will": station.afflictions.late_will,
+            "token-expiry": partial(station.afflictions.expire_token, 60.0),
         }
         for cause, fault in faults.items():
             await eventually(lambda: station.connected)

@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page, Route, expect
 
 from devices import AccessRefused, Station
 from tests.e2e.conftest import settings
-from tests.e2e.console.admin_pages import MARKUP, api, issued, measure, notice, row
+from tests.e2e.console.admin_pages import MARKUP, api, issued, measure, notice, refusing, row
 from tests.e2e.console.conftest import Console
 from tests.e2e.waiting import GUARD
 from tests.mosquitto import mosquitto
@@ -52,7 +52,7 @@ async def test_stations(console: Console) -> None:
         await expect(page.locator("dialog")).to_contain_text("cut off")
         await page.get_by_role("button", name="Make a new key").click()
         rotated = await issued(page, "gate-7")
-        await page.get_by_role("button", name="I have kept it").click()
+        await page.get_by_role("button", name="I have saved it").click()
         await expect(row(page, "gate-7")).to_contain_text("Offline")
     assert rotated != key
     with pytest.raises(AccessRefused):
@@ -150,6 +150,29 @@ async def test_page_left_while_a_key_is_made(console: Console) -> None:
     await page.keyboard.press("Escape")
     held.set()
     await notice(page, "The key of gate-1 was not shown, as its page was left. Make a new one.")
+    await page.unroute_all(behavior="wait")
+
+
+async def test_page_left_while_it_fails(console: Console) -> None:
+    """What went wrong with a form is told, even if its page was left meanwhile."""
+    page = await console.page("admin", "/admin/users")
+    await page.get_by_role("link", name="Stations").click()
+    console.expect("503")
+    held = asyncio.Event()
+
+    async def refuse(route: Route) -> None:
+        await held.wait()
+        await refusing(503)(route)
+
+    await page.get_by_role("button", name="New station").click()
+    await page.get_by_label("Id", exact=False).first.fill("gate-1")
+    await page.route("**/stations", refuse)
+    async with page.expect_request("**/stations"):
+        await page.keyboard.press("Enter")
+    await page.go_back()
+    await expect(page.locator("dialog")).to_have_count(0)
+    held.set()
+    await notice(page, "The hub cannot do this right now. Try again in a few seconds.")
     await page.unroute_all(behavior="wait")
 
 

@@ -310,6 +310,7 @@ async def test_the_hub_goes_in_a_call(console: Console) -> None:
     await operator.get_by_role("button", name="Call again").click()
     await expect(operator.locator(".call-words")).to_have_text("")
     await in_call(operator, station)
+    await expect(operator.locator("hub-call-view")).to_have_attribute("data-size", "large")
 
 
 async def test_only_the_operators_socket_breaks(console: Console) -> None:

@@ -140,7 +140,7 @@ async def test_a_stream_plays(console: Console, yard: Yard) -> None:
     picture = await seen.locator("video").evaluate(LOOK)
     assert (picture["width"], picture["height"]) == (640, 360)
     assert picture["brightest"] - picture["darkest"] > 100
-    await expect(seen.locator(".camera-numbers")).to_have_text(re.compile(r"^640 × 360, [1-9]\d* pictures/s$"))
+    await expect(seen.locator(".camera-numbers")).to_have_text(re.compile(r"^640 × 360, [1-9]\d* frames/s$"))
     assert yard.cameras.viewers == 1
     assert {signal.event for signal in yard.signals} == {"ice-candidate"}
     assert all(signal.candidate["usernameFragment"] for signal in yard.signals)

@@ -90,6 +90,27 @@ async def test_token_is_in_no_address(console: Console) -> None:
     assert token is not None
     assert token[0] not in page.url
     assert not any(token[0] in url for url in console.requests if "#" not in url)
+    other = console.hub.tokens.mint_user("night", role="viewer")
+    await page.evaluate(f"location.hash = '#token={other}'")  # opened where the console is open already
+    await expect(page.locator(".who")).to_contain_text("viewer")
+    assert other not in page.url
+    await page.go_back()
+    assert other not in page.url
+
+
+async def test_focus_stays_in_the_navigation(console: Console) -> None:
+    """A link that leads to where one is, and a connection that comes back, take the focus from nobody."""
+    page = await console.page("operator")
+    fleet = page.get_by_role("link", name="Fleet")
+    await page.get_by_label("Search").fill("nothing")
+    await fleet.focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_label("Search")).to_have_value("")
+    await expect(fleet).to_be_focused()
+    next(iter(console.hub.gateway.peers.values())).close(1012, "")
+    await expect(page.locator(".connection")).to_have_text("Connection lost")
+    await expect(page.locator(".connection")).to_have_text("Connected")
+    await expect(fleet).to_be_focused()
 
 
 async def test_hub_restart(console: Console) -> None:
@@ -111,8 +132,10 @@ async def test_languages_and_theme(console: Console) -> None:
     await expect(chinese.get_by_role("button", name="退出登录")).to_be_visible()
     assert await chinese.locator("html").get_attribute("lang") == "zh-CN"
     await console.picture(chinese, "chinese")
+    await chinese.get_by_label("语言").focus()
     await chinese.get_by_label("语言").select_option("en")
     await expect(chinese.get_by_role("button", name="Sign out")).to_be_visible()
+    await expect(chinese.get_by_label("Language")).to_be_focused()
     dark = "getComputedStyle(document.body).backgroundColor"
     light_paper = await chinese.evaluate(dark)
     await chinese.get_by_label("Appearance").select_option("dark")

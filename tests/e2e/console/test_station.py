@@ -182,6 +182,10 @@ async def test_gate(console: Console) -> None:
         await expect(dialog).to_have_count(0)
         await expect(gate).to_be_focused()
     await gate.click()
+    await page.evaluate("location.hash = '#/calls'")
+    await expect(dialog).to_have_count(0)  # a question goes with its page
+    await page.go_back()
+    await gate.click()
     await console.picture(page, "station-gate")
     await dialog.get_by_role("button", name="Open gate").click()
     await expect(page.locator(".gate .outcome")).to_have_text("Sent, waiting for the station…")

@@ -218,7 +218,7 @@ async def test_order_and_view(console: Console) -> None:
     await console.connect(console.station("st-3", status=Devices("error")))
     await console.connect(console.station("st-2", status=Devices()))
     page = await console.page()
-    await seen_in_order(page, ["Zulu", "Alpha", "st-3", "st-2"])  # the gone ones first, by id
+    await seen_in_order(page, ["st-3", "Zulu", "Alpha", "st-2"])  # the gone ones first, by id
     await page.get_by_label("Sort by").select_option("id")
     await seen_in_order(page, ["st-2", "st-3", "Zulu", "Alpha"])
     await page.get_by_label("Sort by").select_option("name")
@@ -374,7 +374,7 @@ async def test_list_that_cannot_be_read(console: Console) -> None:
 
     await context.route("**/stations?*", refuse)
     page = await console.page(context=context)
-    await expect(page.get_by_text("could not be loaded: not now")).to_be_visible()
+    await expect(page.get_by_text("could not be loaded: The hub cannot do this right now.")).to_be_visible()
     await console.picture(page, "wall-failed")
     await context.unroute("**/stations?*")
     await page.get_by_role("button", name="Try again").click()

@@ -44,7 +44,7 @@ BREAKS: dict[str, list[tuple[Any, ...]]] = {
     "duplicated": [("executed", 1, "a", 1.0), ("executed", 1, "a", 2.0)],
     "expiredExecuted": [("acked", "a", "timeout", 5.0), ("executed", 1, "a", 9.0)],
     "wrong": [("executed", 2, "a", 1.0)],
-    "refusedDuplicates": [("executed", 1, "a", 1.0), ("executed", 1, "a", 1.1, True)],
+    "refusedDuplicates": [("executed", 1, "a", 1.0), ("refused_duplicate", 1, 1.1)],
 }
 
 
