@@ -1,5 +1,6 @@
 """The console: pages for people, of plain ES modules that are served as they are. Nothing of it comes from elsewhere."""
 
+import re
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -15,12 +16,13 @@ _FILES: Final = StaticFiles(packages=[("bridge", "console")])
 _TYPES: Final = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 """What is served; a machine's own table of types may name a script as something that a browser does not run."""
 _POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:;"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'{sockets};"
     # a station may answer a request for a stream with an address of its own
     " media-src 'self' blob: http: https:; frame-ancestors 'none'; base-uri 'none'; form-action 'none';"
     # there is no way from a text to an element, a script or an address of one
     " require-trusted-types-for 'script'; trusted-types 'none'"
 )
+_HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 # asked for at each visit, and answered 304: after an upgrade no page mixes old modules with new ones
 _FRESH: Final = {"Cache-Control": "no-cache"}
 
@@ -52,5 +54,8 @@ async def console_file(request: Request, path: str) -> Response:
 
 async def _page(name: str, request: Request) -> Response:
     answer = await _FILES.get_response(name, request.scope)
-    answer.headers.update(_FRESH | {"Content-Security-Policy": _POLICY})
+    host = request.headers.get("host", "")
+    # to some browsers 'self' is no WebSocket
+    sockets = f" ws://{host} wss://{host}" if _HOST.fullmatch(host) else ""
+    answer.headers.update(_FRESH | {"Content-Security-Policy": _POLICY.format(sockets=sockets)})
     return answer

@@ -162,6 +162,17 @@ test("one who asks again replaces his stream; one who never connects does not ho
   assert.ok(made.every((pc) => pc.closed));
 });
 
+test("a browser that makes no connection says so, and lends nothing", async () => {
+  await registered();
+  station.senders.makePeer = () => {
+    throw new Error("no WebRTC");
+  };
+  hub.emit("station-cmd-start-stream", { requesterId: "op", cameraId: "camera", offer: offer() });
+  await settle();
+  assert.equal(hub.of("station-cmd-stream-response")[0].status, "error");
+  assert.deepEqual([station.senders.count, lent.length], [0, 0]);
+});
+
 for (const nonsense of [null, undefined, "x", {}, { sdp: 7 }, { sdp: "bad" }]) {
   test(`an offer that is none is refused: ${JSON.stringify(nonsense)}`, async () => {
     await registered();
@@ -278,6 +289,33 @@ test("a key that is wrong by now is forgotten; one that was not kept is nowhere"
   assert.ok(![...other.storage.items.values()].some((kept) => kept.includes("secret")));
   other.app.hub.emit("end", "UNAUTHORIZED: Unauthorized");
   assert.equal(other.app.ended, "ended.expired");
+});
+
+test("what another tab took stays with it when that renews the session; signing in here, or asking for it, takes it back", async () => {
+  const { app, storage } = edge([own(), own()]);
+  await app.signInByKey("st-1", "secret", true);
+  app.station.registration = "taken";
+  const renewed = (sessionId) => storage.setItem(app.session.key, JSON.stringify({ token: token({ type: "station", stationId: "st-1", sessionId }) }));
+  renewed("s-2");
+  app.session.stored();
+  assert.deepEqual([app.station.registration, app.opened], ["taken", 1]);
+  app.takeBack();
+  assert.deepEqual([app.station.registration, app.opened], ["waiting", 2]);
+  app.station.registration = "taken";
+  await app.signInByKey("st-1", "secret", true);
+  assert.equal(app.opened, 3);
+});
+
+test("who leaves while the key is being used is not signed in again", async () => {
+  const { app, storage } = edge([own(), new ApiError(0, ""), own()]);
+  await app.signInByKey("st-1", "secret", true);
+  app.hub.emit("end", "UNAUTHORIZED: Unauthorized");
+  app.leave();
+  for (let second = 0; second < 20; second++) {
+    await settle();
+    clock.pass(1_000);
+  }
+  assert.deepEqual([app.session.signedIn, storage.items.size], [false, 0]);
 });
 
 test("leaving forgets the key, and asks the hub for nothing; another station is another page with a session of its own", async () => {

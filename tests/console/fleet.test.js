@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Emitter } from "../../bridge/console/lib/emitter.js";
-import { Fleet, worstOf } from "../../bridge/console/core/fleet.js";
+import { Fleet } from "../../bridge/console/core/fleet.js";
+import { worstOf } from "../../bridge/console/core/states.js";
 import { FakeClock, settle } from "./fakes.js";
 
 class FakeHub extends Emitter {
@@ -222,6 +223,14 @@ test("what is too much for a greeting is said after it", async () => {
   hub.emit("welcome", {});
   clock.pass(1_000);
   assert.deepEqual(hub.asked.at(-1)[1].stations, many.toSorted());
+});
+
+test("an address that no station can have is not asked for: the hub would refuse the rest with it", async () => {
+  const { hub, clock, fleet } = await fleetOf(item("a"));
+  fleet.watch({}, ["a", "no station", "", "é", "x".repeat(65)]);
+  clock.pass(1_000);
+  assert.deepEqual(hub.asked, [["station-watch", { stations: ["a"], states: true }]]);
+  assert.deepEqual(fleet.greeting().watch, ["a"]);
 });
 
 test("a watch that the hub refuses is sent again", async () => {

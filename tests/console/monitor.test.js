@@ -28,7 +28,10 @@ function world() {
   const connect = (url) => (sockets.push(new FakeSocket(url)), sockets.at(-1));
   const socket = new HubSocket({ url: "ws://hub/ws/admin", connect, clock });
   const monitor = new Monitor({ socket, greeting: () => ({ token: "t" }), clock });
-  const last = (id) => monitor.series.get(id).last;
+  const last = (id) => {
+    const point = monitor.reports.runs(id, clock.now()).at(-1)?.at(-1);
+    return point?.time === monitor.heard ? point.value : NaN;
+  };
   return { clock, sockets, socket, monitor, last };
 }
 
@@ -123,7 +126,7 @@ test("a lost connection is told, comes back, and what was before stays", () => {
   assert.ok(sockets.length >= 2);
   sockets.at(-1).welcome();
   sockets.at(-1).push("monitor-update", update(clock));
-  assert.equal(monitor.series.get("online").runs(clock.now()).length, 2);
+  assert.equal(monitor.reports.runs("online", clock.now()).length, 2);
   assert.equal(monitor.live, true);
 });
 

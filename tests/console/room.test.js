@@ -315,6 +315,16 @@ for (const [what, event, content] of [
   });
 }
 
+test("a browser that makes no connection ends the call", async () => {
+  const call = room();
+  call.makePeer = () => {
+    throw new Error("no WebRTC");
+  };
+  await call.invite();
+  hub.emit("peer-joined", { peerId: "edge" });
+  assert.deepEqual([call.state, call.reason, clock.waiting], ["ended", "unconnected", 0]);
+});
+
 test("a description that a browser does not take ends it; answers twice do not", async () => {
   const call = await talking();
   hub.emit("answer", { from: "edge", answer: { sdp: "v=0\r\nagain" } });

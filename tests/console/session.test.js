@@ -75,6 +75,23 @@ test("signing out ends a session that began here, not a token that was given", a
   assert.equal(session().signedIn, false);
 });
 
+test("an answer that comes after a sign-out, or after another sign-in, signs nobody in", async () => {
+  const answer = {};
+  answers["auth/station"] = answers["auth/guest"] = () => new Promise((resolve) => (answer.come = resolve));
+  const signed = session();
+  signed.use(made());
+  const late = signed.station("st-1", "key");
+  await signed.signOut();
+  answer.come({ accessToken: made() });
+  await late;
+  assert.deepEqual([signed.signedIn, storage.items.size], [false, 0]);
+  const guest = signed.guest("");
+  signed.use(made({ userId: "u-2" }));
+  answer.come({ accessToken: made({ userId: "u-3" }) });
+  await guest;
+  assert.equal(signed.claims.userId, "u-2");
+});
+
 test("another tab's sign-out is heard, its refreshed token taken without one; who signed in there later stays so", async () => {
   const [one, other] = [session(), session()];
   one.use(made());

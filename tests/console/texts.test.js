@@ -23,7 +23,7 @@ test("every text that is named in the sources exists, and every text is named th
     for (const [, key] of source.matchAll(/\bt\("([\w.-]+)"/g)) assert.ok(key in en, `${name}: ${key}`);
   }
   // such as `state.${state}`, or an id of a table
-  const made = [...all.matchAll(/`([\w.-]+\.)\$\{/g)].map((found) => found[1]);
+  const made = [...all.matchAll(/`([\w.-]+\.)\$\{/g), ...all.matchAll(/\bword\("([\w.-]+)"/g)].map((found) => found[1]);
   for (const key of plain) assert.ok(all.includes(`"${key}"`) || made.some((start) => key.startsWith(start)), `${key} is not used`);
 });
 
@@ -37,4 +37,5 @@ test("a language is chosen by the reader's wishes; values are put in; one is one
   texts.choose("zh");
   assert.equal(texts.get("a.n", { n: 1 }), "1 个站点");
   assert.equal(texts.get("a.m"), "a.m");
+  assert.deepEqual([texts.word("a", "n"), texts.word("a", "m"), texts.word("a", "m", "another")], ["{n} 个站点", "m", "another"]);
 });

@@ -1,5 +1,8 @@
 /** The hub's HTTP API. */
 
+/** Milliseconds after which a hub that took a request and does not answer counts as not reached. */
+const ANSWERS_WITHIN = 30_000;
+
 /** A failure; `status` is 0 where the hub was not reached, `message` is for people. */
 export class ApiError extends Error {
   constructor(status, message, body = null) {
@@ -62,7 +65,7 @@ export class Api {
     if (body !== undefined) headers["Content-Type"] = "application/json";
     let answer;
     try {
-      answer = await this.fetch(this.base + path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store" });
+      answer = await this.fetch(this.base + path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store", signal: AbortSignal.timeout(ANSWERS_WITHIN) });
     } catch {
       throw new ApiError(0, "");
     }

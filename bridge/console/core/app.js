@@ -25,7 +25,7 @@ export class App extends Client {
     this.commands = new Commands({ api, clock, journal: this.journal });
     this.calls = new Calls({ hub, clock });
     this.line = new Line({ hub, calls: this.calls, ice, devices, clock });
-    this.models = [this.line, this.calls, this.streams, this.history, this.journal, this.fleet];
+    this.models = [this.line, this.calls, this.streams, ice, this.history, this.journal, this.fleet];
   }
 
   greeting() {

@@ -1,6 +1,7 @@
 /** Calls of stations: which ring now, and what became of the others. No sound and no picture: pages make those. */
 import { Emitter } from "../lib/emitter.js";
 import { browserClock } from "./hub.js";
+import { Timers } from "./timers.js";
 
 /** Milliseconds that a call rings; the hub keeps it open as long. */
 export const RINGS = 60_000;
@@ -30,13 +31,14 @@ export class Calls extends Emitter {
   log = [];
   /** @type {Map<string, Call>} by station, oldest first. */
   #ringing = new Map();
-  #timers = new Map();
+  #timers;
   #next = 1;
 
   /** @param {{hub: import("./hub.js").HubSocket, clock?: any}} options */
   constructor({ hub, clock = browserClock }) {
     super();
     this.clock = clock;
+    this.#timers = new Timers(clock);
     hub.on("station-incoming-call", ({ stationId, timestamp }) => this.#called(stationId, timestamp));
     hub.on("station-call-answered", ({ stationId }) => this.#answered(stationId));
     hub.on("station-disconnected", ({ stationId }) => this.#end(stationId, "left"));
@@ -79,8 +81,7 @@ export class Calls extends Emitter {
 
   /** Forgets everything: somebody else signs in. */
   clear() {
-    for (const timer of this.#timers.values()) this.clock.clearTimeout(timer);
-    this.#timers.clear();
+    this.#timers.clearAll();
     this.#ringing.clear();
     this.log = [];
     this.emit("change");
@@ -114,16 +115,14 @@ export class Calls extends Emitter {
   }
 
   #startTimer(stationId) {
-    this.clock.clearTimeout(this.#timers.get(stationId));
-    this.#timers.set(stationId, this.clock.setTimeout(() => this.#end(stationId, "missed"), RINGS));
+    this.#timers.after(stationId, RINGS, () => this.#end(stationId, "missed"));
   }
 
   #end(stationId, outcome) {
     const call = this.#ringing.get(stationId);
     if (!call) return;
     this.#ringing.delete(stationId);
-    this.clock.clearTimeout(this.#timers.get(stationId));
-    this.#timers.delete(stationId);
+    this.#timers.clear(stationId);
     call.outcome = outcome;
     this.emit("change");
   }

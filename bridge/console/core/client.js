@@ -6,6 +6,8 @@ import { browserClock, HubError, HubSocket } from "./hub.js";
 import { Preferences } from "./preferences.js";
 import { Session } from "./session.js";
 
+/** What the API says no with, as keys of the texts; of the rest it says itself what is wrong. */
+const REFUSALS = { 0: "error.unreachable", 403: "error.FORBIDDEN", 429: "error.RESOURCE_EXHAUSTED", 503: "error.busy" };
 const MISMATCH = "UNAUTHORIZED: session mismatch detected";
 
 /**
@@ -61,13 +63,11 @@ export class Client extends Emitter {
 
   /** What went wrong, in the reader's language where the hub's code is known. */
   explain(error) {
-    if (error instanceof HubError) {
-      const key = `error.${error.code}`;
-      const text = this.t(key);
-      return text === key ? error.text : text;
-    }
-    if (error instanceof ApiError && error.status === 0) return this.t("error.unreachable");
-    return error.message;
+    if (error instanceof HubError) return this.texts.word("error", error.code, error.text);
+    if (!(error instanceof ApiError)) return error.message;
+    // nobody has a role yet: a hub may take no guests, or no new accounts
+    const key = error.status === 403 && !this.session.signedIn ? "signin.not-offered" : REFUSALS[error.status];
+    return key ? this.t(key) : error.message;
   }
 
   /** The hub ended the session. */

@@ -1,6 +1,7 @@
 /** Commands to stations, by HTTP: the hub writes those down, so that everybody finds later what came of them. */
 import { ApiError } from "./api.js";
 import { browserClock } from "./hub.js";
+import { stationPath } from "./ids.js";
 
 /** Milliseconds between two questions for the outcome: the first ones are quick, as most gates are. */
 const LOOKS = [40, 60, 100, 200, 400, 800, 1_000];
@@ -80,4 +81,4 @@ export class Commands {
   }
 }
 
-const path = (stationId) => `stations/${encodeURIComponent(stationId)}/commands`;
+const path = (stationId) => `${stationPath(stationId)}/commands`;

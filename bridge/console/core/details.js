@@ -1,10 +1,10 @@
 /** What the audit keeps of a change, as lines for people. */
+import { shorten } from "../lib/format.js";
 
 const LONGEST = 300;
 const MOST = 20;
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
-const shorten = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text);
 
 function text(value, words) {
   if (value === null || value === undefined || value === "") return words.none;
@@ -12,12 +12,12 @@ function text(value, words) {
   if (Array.isArray(value)) {
     if (value.length === 0) return words.none;
     const rest = value.length - MOST;
-    return shorten(value.slice(0, MOST).map((one) => text(one, words)).join(", ")) + (rest > 0 ? ` ${words.more(rest)}` : "");
+    return shorten(value.slice(0, MOST).map((one) => text(one, words)).join(", "), LONGEST) + (rest > 0 ? ` ${words.more(rest)}` : "");
   }
-  if (!isObject(value)) return shorten(String(value));
+  if (!isObject(value)) return shorten(String(value), LONGEST);
   // a camera, and whatever comes: each of its values that says something
   const parts = Object.values(value).filter((part) => part !== "" && part !== null).map((part) => (isObject(part) ? JSON.stringify(part) : text(part, words)));
-  return shorten(parts.join(" · ")) || words.none;
+  return shorten(parts.join(" · "), LONGEST) || words.none;
 }
 
 /**

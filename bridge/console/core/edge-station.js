@@ -95,10 +95,15 @@ export class EdgeStation extends Emitter {
   /** The newest tab is the station; two at once would answer each other's calls. */
   #takenOver() {
     if (this.registration === "taken") return;
-    this.clear();
     this.registration = "taken";
+    this.clear();
     this.hub.close();
     this.emit("change");
+  }
+
+  /** This tab may be the station again. */
+  takeBack() {
+    if (this.registration === "taken") this.#registered("waiting");
   }
 
   /** Says how it is, now and every few seconds. */
@@ -211,13 +216,14 @@ export class EdgeStation extends Emitter {
     this.hub.send("station-command-reply", { id, ...reply });
   }
 
-  /** Ends everything: somebody signs out. */
+  /** Ends everything: somebody signs out. What another tab took stays with it. */
   clear() {
     this.call?.hangUp();
     this.call = null;
     this.senders.clear();
     this.#timers.clearAll();
-    Object.assign(this, { calling: null, unanswered: false, refusal: null, registration: "waiting", reported: null });
-    this.emit("change");
+    Object.assign(this, { calling: null, unanswered: false, reported: null });
+    if (this.registration === "taken") this.emit("change");
+    else this.#registered("waiting");
   }
 }

@@ -30,6 +30,17 @@ export class EdgeApp extends Client {
     hub.on("welcome", () => this.#backoff.reset());
   }
 
+  /** Connects; not while another tab is the station, whoever renews the session that they share. */
+  start() {
+    if (this.station.registration !== "taken") super.start();
+  }
+
+  /** This tab is the station again. */
+  takeBack() {
+    this.station.takeBack();
+    this.start();
+  }
+
   greeting() {
     return { watch: [] }; // nothing of the others
   }
@@ -42,6 +53,7 @@ export class EdgeApp extends Client {
   async signIn(stationId, how) {
     // another station's session is another: its page begins with it
     const mine = stationId === this.stationId;
+    if (mine) this.station.takeBack();
     await how(mine ? this.session : new Session({ api: this.api, storage: this.storage, clock: this.clock, key: keyOf(stationId) }));
     if (!mine) this.move(stationId);
   }
@@ -79,6 +91,7 @@ export class EdgeApp extends Client {
     try {
       await this.session.station(this.stationId, key);
     } catch (error) {
+      if (!this.session.signedIn) return; // somebody left meanwhile
       if (!(error instanceof ApiError) || error.status === 0 || error.status >= 429) {
         this.#again = this.clock.setTimeout(() => this.#signInAgain(key, reason), this.#backoff.next());
         return;

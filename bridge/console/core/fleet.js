@@ -1,10 +1,9 @@
 /** All stations, as this page knows them: who is there, how each is, and the newest status of those that somebody looks at. */
 import { Emitter } from "../lib/emitter.js";
 import { browserClock } from "./hub.js";
+import { STATES, worstOf } from "./states.js";
 import { Watched } from "./watched.js";
 
-/** How a station is, worst first: its connection, then the worst of its devices. */
-export const STATES = Object.freeze(["gone", "error", "offline", "warning", "online"]);
 const MAX_STATUSES = 2_000;
 /** Milliseconds between two lists that are asked for because an unknown station appeared. */
 const RELOAD_AFTER = 5_000;
@@ -31,12 +30,6 @@ const RELOAD_AFTER = 5_000;
 /** How a station is, from both. */
 function stateOf(station) {
   return station.online ? station.worst : "gone";
-}
-
-/** The worst device state of a status. */
-export function worstOf(status) {
-  const found = new Set((status.devices ?? []).map((device) => device.status));
-  return STATES.find((state) => found.has(state)) ?? "online";
 }
 
 /**

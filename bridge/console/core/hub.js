@@ -130,8 +130,6 @@ export class HubSocket extends Emitter {
       this.clock.clearTimeout(timer);
       if (frame.error !== undefined) reject(new HubError(frame.error));
       else resolve(frame.ack);
-    } else if (frame.error !== undefined) {
-      this.emit("failure", new HubError(frame.error));
     }
   }
 

@@ -29,7 +29,9 @@ export class Line extends Emitter {
 
   /** Calls a station, whether or not it called first. A call that goes on is hung up. */
   start(stationId) {
-    this.call?.hangUp();
+    const before = this.call;
+    this.call = null; // that it ends is no news: another one begins
+    before?.hangUp();
     this.calls.accept(stationId);
     const { hub, clock, makePeer, devices } = this;
     const call = new RoomCall({ stationId, hub, clock, makePeer, iceServers: () => this.ice.get(), openMedia: () => openMedia(devices) });
@@ -55,7 +57,6 @@ export class Line extends Emitter {
   clear() {
     this.call?.hangUp();
     this.call = null;
-    this.ice.clear();
     this.emit("change");
   }
 }

@@ -4,7 +4,7 @@
  * Why there is no camera or microphone, as keys of the texts after `media.`:
  * `insecure` (the page came without HTTPS, so that the browser hides them), `denied`, `missing`, `busy`, `failed`.
  */
-export function problemOf(error) {
+function problemOf(error) {
   switch (error?.name) {
     case "NotAllowedError":
     case "SecurityError":

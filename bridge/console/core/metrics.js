@@ -1,5 +1,5 @@
 /** What a station's metrics are measured in, and any value of one in words. */
-import { number } from "../lib/format.js";
+import { number, shorten } from "../lib/format.js";
 
 const UNITS = Object.freeze({ temp: "°C", battery: "%", signal: "dBm", load: "%" });
 const LONGEST = 120;
@@ -19,5 +19,5 @@ export function reading(language, metric, value) {
   if (typeof value === "number" && Number.isFinite(value)) return `${number(language, value, Math.abs(value) < 1 ? 3 : 1)}${unitOf(metric)}`;
   if (value === null || value === undefined) return "–";
   const text = typeof value === "string" ? value : typeof value === "object" ? JSON.stringify(value) : String(value);
-  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+  return shorten(text, LONGEST);
 }

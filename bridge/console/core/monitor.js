@@ -1,8 +1,11 @@
 /** What admins see of the hub: `monitor-update` of its door for admins, as it is and over the last minutes. */
 import { Emitter } from "../lib/emitter.js";
 import { browserClock, HubSocket } from "./hub.js";
-import { Rate, Series } from "./series.js";
+import { Rate } from "./rate.js";
+import { Reports } from "./reports.js";
 
+/** Milliseconds between two updates. */
+const EVERY = 2_000;
 /** Milliseconds after which the connection ends when nobody looks any more: from one admin page to the next it stays. */
 const CLOSE_AFTER = 1_500;
 
@@ -47,11 +50,12 @@ function ask(of, update) {
 /**
  * The monitor. Emits `change` after each update, and when the connection's state changed.
  *
- * `update`: the newest; null: none yet. `heard`: when it came, milliseconds. `series`: by the measure's id.
+ * `update`: the newest; null: none yet. `heard`: when it came, milliseconds. `reports`: a series for each measure's id.
  */
 export class Monitor extends Emitter {
   update = null;
   heard = 0;
+  reports = new Reports({ interval: EVERY });
   #holders = 0;
   #closing = null;
   #rates = new Map();
@@ -64,7 +68,6 @@ export class Monitor extends Emitter {
   constructor({ socket, greeting, clock = browserClock }) {
     super();
     Object.assign(this, { socket, greeting, clock });
-    this.series = new Map(MEASURES.map(({ id }) => [id, new Series()]));
     for (const { id, count } of MEASURES) if (count) this.#rates.set(id, new Rate());
     socket.on("monitor-update", (update) => this.#took(update));
     socket.on("state", () => this.emit("change"));
@@ -112,9 +115,9 @@ export class Monitor extends Emitter {
     if (typeof before === "number" && update?.stats?.uptime < before) for (const rate of this.#rates.values()) rate.reset();
     this.update = update;
     this.heard = this.clock.now();
+    const place = this.reports.add(this.heard);
     for (const { id, of, count } of MEASURES) {
-      const value = count ? this.#rates.get(id).next(update.timestamp, ask(count, update)) : ask(of, update);
-      this.series.get(id).add(this.heard, value);
+      this.reports.set(place, id, count ? this.#rates.get(id).next(update.timestamp, ask(count, update)) : ask(of, update));
     }
     this.emit("change");
   }

@@ -1,9 +1,8 @@
 /** One connection to one other peer: offers, answers and candidates in an order that a browser takes. */
 import { Emitter } from "../lib/emitter.js";
-import { candidateFragment } from "./candidates.js";
+import { Candidates } from "./candidates.js";
 import { Timers } from "./timers.js";
 
-const MAX_CANDIDATES = 64;
 /** Milliseconds that a broken connection has to come back by itself, or with a new offer. */
 const RECOVERS_WITHIN = 8_000;
 /** Milliseconds between two looks whether anything still comes from a peer that the hub says is gone. */
@@ -24,10 +23,9 @@ export class Peering extends Emitter {
   connected = false;
   over = false;
   #pc;
-  #waiting = [];
+  #candidates = new Candidates();
   #work = Promise.resolve();
   #timers;
-  #fragments = new Set();
 
   /**
    * @param {object} options
@@ -77,7 +75,7 @@ export class Peering extends Emitter {
   takeOffer(offer) {
     return this.#do(async (pc) => {
       await pc.setRemoteDescription({ type: "offer", sdp: offer.sdp });
-      this.#described(offer.sdp);
+      this.#candidates.described(pc, offer.sdp);
       if (!this.added) {
         this.added = true;
         for (const track of this.own) pc.addTrack(track, this.stream);
@@ -92,15 +90,13 @@ export class Peering extends Emitter {
     return this.#do(async (pc) => {
       if (pc.signalingState !== "have-local-offer") return;
       await pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
-      this.#described(answer.sdp);
+      this.#candidates.described(pc, answer.sdp);
     });
   }
 
   /** A candidate of theirs; one that comes before the description that it is of waits for it. */
   candidate(candidate) {
-    if (this.over) return;
-    if (this.#isCurrent(candidate)) this.#add(candidate);
-    else if (this.#waiting.length < MAX_CANDIDATES) this.#waiting.push(candidate);
+    if (!this.over) this.#candidates.take(candidate);
   }
 
   /** Sends another track in place of that of its kind. */
@@ -148,23 +144,6 @@ export class Peering extends Emitter {
     });
     this.#work = done.catch(() => this.#end("bad"));
     return this.#work;
-  }
-
-  #described(sdp) {
-    this.#fragments = new Set([...sdp.matchAll(/^a=ice-ufrag:(\S+)/gm)].map((found) => found[1]));
-    const waiting = this.#waiting.splice(0);
-    for (const candidate of waiting) this.candidate(candidate);
-  }
-
-  #isCurrent(candidate) {
-    if (!this.#pc.remoteDescription) return false;
-    const fragment = candidateFragment(candidate);
-    return fragment === null || this.#fragments.has(fragment);
-  }
-
-  #add(candidate) {
-    // what is no candidate is the other side's mistake; the connection may come about without it
-    this.#pc.addIceCandidate(candidate).catch(() => {});
   }
 
   #changed(state) {

@@ -4,7 +4,7 @@ import { Emitter } from "../lib/emitter.js";
 const KEY = "stationhub.preferences";
 const DEFAULTS = Object.freeze({ language: null, theme: "auto", view: "tiles", sort: "state", muted: false });
 
-/** Emits `change` (name). What is kept and makes no sense counts as not set. */
+/** Those of all tabs of this browser. Emits `change` (name). What is kept and makes no sense counts as not set. */
 export class Preferences extends Emitter {
   #values = { ...DEFAULTS };
 
@@ -12,12 +12,7 @@ export class Preferences extends Emitter {
   constructor(storage) {
     super();
     this.storage = storage;
-    try {
-      const kept = JSON.parse(storage.getItem(KEY)) ?? {};
-      for (const name of Object.keys(DEFAULTS)) if (name in kept) this.#values[name] = kept[name];
-    } catch {
-      // somebody else's, or damaged: it is written anew at the next choice
-    }
+    this.stored();
   }
 
   get(name) {
@@ -26,8 +21,27 @@ export class Preferences extends Emitter {
 
   set(name, value) {
     if (this.#values[name] === value) return;
+    this.stored(); // else what another tab chose meanwhile would be undone
     this.#values[name] = value;
     this.storage.setItem(KEY, JSON.stringify(this.#values));
     this.emit("change", name);
+  }
+
+  /** Another tab changed what is kept. */
+  stored() {
+    const kept = this.#kept();
+    for (const [name, usual] of Object.entries(DEFAULTS)) {
+      if (typeof kept[name] !== typeof (usual ?? "") || kept[name] === this.#values[name]) continue;
+      this.#values[name] = kept[name];
+      this.emit("change", name);
+    }
+  }
+
+  #kept() {
+    try {
+      return JSON.parse(this.storage.getItem(KEY)) ?? {};
+    } catch {
+      return {}; // somebody else's, or damaged: it is written anew at the next choice
+    }
   }
 }

@@ -46,7 +46,7 @@ export class RoomCall extends Emitter {
    * @param {import("./hub.js").HubSocket} options.hub
    * @param {any} options.clock
    * @param {(configuration: any) => RTCPeerConnection} options.makePeer
-   * @param {() => Promise<any[]>} options.iceServers
+   * @param {() => Promise<any[]>} options.iceServers never fails.
    * @param {() => Promise<{stream: MediaStream | null, problem: string | null}>} options.openMedia never fails; the stream's tracks are this call's to stop.
    */
   constructor(options) {
@@ -106,7 +106,7 @@ export class RoomCall extends Emitter {
   }
 
   async #prepare() {
-    const [{ stream, problem }, ice] = await Promise.all([this.openMedia(), this.iceServers().catch(() => [])]);
+    const [{ stream, problem }, ice] = await Promise.all([this.openMedia(), this.iceServers()]);
     this.#ice = ice;
     if (this.over) {
       stopMedia(stream);
@@ -142,7 +142,7 @@ export class RoomCall extends Emitter {
     if (this.state === "preparing" || this.over || !this.signaling) return;
     this.#members.add(peerId);
     if (this.peers.has(peerId) || this.peers.size >= MAX_PEERS) return;
-    this.#peer(peerId).offer();
+    this.#peer(peerId)?.offer();
   }
 
   #left(peerId) {
@@ -160,14 +160,15 @@ export class RoomCall extends Emitter {
     // this page asks stations for streams too: not everybody who may signal is in the room
     if (!peer && (!this.#members.has(from) || this.peers.size >= MAX_PEERS)) return;
     peer ??= this.#peer(from);
-    peer.takeOffer(content);
+    peer?.takeOffer(content);
   }
 
   // ---- those in the room
 
   #peer(peerId) {
     const { clock, stream } = this;
-    const pc = this.makePeer({ iceServers: this.#ice });
+    const pc = this.#connection();
+    if (pc === null) return null;
     const own = stream?.getTracks() ?? [];
     const peer = new Peering({ peerId, clock, pc, own, stream, signal: (event, content) => this.#signal(peer, event, content) });
     this.peers.set(peerId, peer);
@@ -188,6 +189,16 @@ export class RoomCall extends Emitter {
       this.#set("connecting");
     }
     return peer;
+  }
+
+  /** A browser without WebRTC, or one that does not take the hub's servers, makes none: the call is over. */
+  #connection() {
+    try {
+      return this.makePeer({ iceServers: this.#ice });
+    } catch {
+      this.end("unconnected");
+      return null;
+    }
   }
 
   #signal(peer, event, content) {

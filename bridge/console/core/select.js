@@ -1,11 +1,10 @@
 /** Which stations the wall shows, and in which order. */
-import { STATES } from "./fleet.js";
+import { RANK, STATES } from "./states.js";
 
 export const SORTS = Object.freeze(["state", "id", "name", "since"]);
 const LONGEST = 200;
 
 const collator = new Intl.Collator(undefined, { numeric: true });
-const RANK = Object.fromEntries(STATES.map((state, rank) => [state, rank]));
 const ORDER = {
   name: (one, other) => collator.compare(one.name || one.id, other.name || other.id),
   state: (one, other) => RANK[one.state] - RANK[other.state],

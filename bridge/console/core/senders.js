@@ -15,7 +15,7 @@ export class Senders extends Emitter {
    * @param {import("./hub.js").HubSocket} options.hub
    * @param {any} options.clock
    * @param {(configuration: any) => RTCPeerConnection} options.makePeer
-   * @param {() => Promise<any[]>} options.iceServers
+   * @param {() => Promise<any[]>} options.iceServers never fails.
    * @param {() => MediaStream | null} options.lend a picture; its tracks are to be stopped here.
    */
   constructor(options) {
@@ -40,18 +40,25 @@ export class Senders extends Emitter {
     sender.candidate = (candidate) => (sender.peer ? sender.peer.candidate(candidate) : sender.early.length < 64 && sender.early.push(candidate));
     this.#senders.set(key, sender);
     this.emit("change");
-    const iceServers = await this.iceServers().catch(() => []);
+    const iceServers = await this.iceServers();
     if (!sender.over) this.#answer(sender, { requesterId, cameraId, offer, iceServers });
   }
 
   #answer(sender, { requesterId, cameraId, offer, iceServers }) {
     const { clock, hub } = this;
+    let pc = null;
+    try {
+      pc = this.makePeer({ iceServers });
+    } catch {
+      this.#respond(requesterId, cameraId, { status: "error", error: "this browser makes no connection" });
+      return this.#end(sender);
+    }
     const stream = (sender.stream = this.lend());
     const signal = (event, content) => {
       if (event === "answer") this.#respond(requesterId, cameraId, { status: "ready", answer: content });
       else if (event === "ice-candidate") hub.send(event, { to: requesterId, candidate: content });
     };
-    const peer = (sender.peer = new Peering({ peerId: requesterId, clock, pc: this.makePeer({ iceServers }), own: stream?.getTracks() ?? [], stream, signal }));
+    const peer = (sender.peer = new Peering({ peerId: requesterId, clock, pc, own: stream?.getTracks() ?? [], stream, signal }));
     peer.on("connected", () => clock.clearTimeout(sender.timer));
     peer.on("over", (reason) => {
       if (reason === "bad") this.#respond(requesterId, cameraId, { status: "error", error: "the offer makes no sense" });

@@ -26,6 +26,7 @@ export function claimsOf(token) {
  */
 export class Session extends Emitter {
   #timer = null;
+  #attempt = 0;
 
   /**
    * @param {object} options
@@ -45,26 +46,27 @@ export class Session extends Emitter {
 
   /** Raises ApiError. */
   async signIn(email, password) {
-    this.#begin(await this.api.post("auth/login", { email, password }));
+    await this.#begin("auth/login", { email, password });
   }
 
   /** Raises ApiError. */
   async register(email, password, nickname) {
-    this.#begin(await this.api.post("auth/register", { email, password, nickname }));
+    await this.#begin("auth/register", { email, password, nickname });
   }
 
   /** Raises ApiError. */
   async guest(nickname) {
-    this.#begin(await this.api.post("auth/guest", nickname ? { nickname } : {}));
+    await this.#begin("auth/guest", nickname ? { nickname } : {});
   }
 
   /** Signs in as a station, by its device key. Raises ApiError. */
   async station(stationId, key) {
-    this.#begin(await this.api.post("auth/station", { stationId, key }));
+    await this.#begin("auth/station", { stationId, key });
   }
 
   /** Signs in with a token that somebody has, such as of `hub token`. */
   use(token) {
+    this.#attempt++;
     this.#keep({ token, given: true });
     this.emit("change");
   }
@@ -75,6 +77,7 @@ export class Session extends Emitter {
    * @param {{ended?: boolean}} [options] `ended`: the hub ended it already.
    */
   async signOut({ ended = false } = {}) {
+    this.#attempt++;
     if (this.token === null) return;
     const ending = ended || this.given || this.#isStation ? null : this.api.post("auth/logout").catch(() => null);
     // who signed in meanwhile in another tab stays so
@@ -98,7 +101,11 @@ export class Session extends Emitter {
     return this.claims?.type === "station";
   }
 
-  #begin({ accessToken }) {
+  /** An answer that comes after another sign-in, or after a sign-out, is too late. */
+  async #begin(path, body) {
+    const attempt = ++this.#attempt;
+    const { accessToken } = await this.api.post(path, body);
+    if (attempt !== this.#attempt) return;
     this.#keep({ token: accessToken, given: false });
     this.emit("change");
   }

@@ -1,7 +1,8 @@
 /** One stream of a camera: the browser offers, the station answers through the hub, and the pictures come from the station itself. */
 import { Emitter } from "../lib/emitter.js";
-import { candidateFragment, fragmentOf } from "./candidates.js";
+import { Candidates } from "./candidates.js";
 import { HubError } from "./hub.js";
+import { Timers } from "./timers.js";
 
 const ANSWERS_WITHIN = 10_000;
 /** Milliseconds from the station's answer until the first picture. */
@@ -11,7 +12,6 @@ const RECOVERS_WITHIN = 6_000;
 const LOOKS_EVERY = 1_000;
 /** Milliseconds without a new picture after which the stream counts as standing still. */
 const STILL_AFTER = 4_000;
-const MAX_CANDIDATES = 64;
 const STOPS_WITHIN = 2_000;
 
 /**
@@ -36,8 +36,8 @@ export class Stream extends Emitter {
   #asked = false;
   #stops = false;
   #mine = [];
-  #theirs = [];
-  #timers = {};
+  #theirs = new Candidates();
+  #timers;
   #frames = 0;
   #framesAt = 0;
 
@@ -53,7 +53,7 @@ export class Stream extends Emitter {
   constructor(options) {
     super();
     Object.assign(this, options);
-    this.started = this.clock.now();
+    this.#timers = new Timers(this.clock);
   }
 
   get over() {
@@ -89,7 +89,7 @@ export class Stream extends Emitter {
   async #request(offer) {
     const { hub, stationId, cameraId } = this;
     this.#peerId = hub.welcome?.peerId;
-    this.#after("answer", ANSWERS_WITHIN, () => this.fail({ kind: "no-answer" }));
+    this.#timers.after("answer", ANSWERS_WITHIN, () => this.fail({ kind: "no-answer" }));
     const requested = hub.request("station-cmd-request-stream", { stationId, cameraId, offer });
     this.#asked = this.#stops = true;
     for (const candidate of this.#mine.splice(0)) this.#send(candidate);
@@ -112,13 +112,11 @@ export class Stream extends Emitter {
     this.#answered = true;
     this.#answers();
     try {
-      this.fragment = fragmentOf(answer.sdp);
       await this.#pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
     } catch {
       return this.fail({ kind: "bad-answer" });
     }
-    if (this.over) return;
-    for (const candidate of this.#theirs.splice(0)) if (this.#isMine(candidate)) this.#add(candidate);
+    if (!this.over) this.#theirs.described(this.#pc, answer.sdp);
   }
 
   /** It is to be played from an address: one that a browser may open, and that is no script. */
@@ -137,30 +135,15 @@ export class Stream extends Emitter {
   }
 
   #answers() {
-    this.#clear("answer");
-    this.#after("picture", SHOWS_WITHIN, () => this.fail({ kind: "no-picture" }));
+    this.#timers.clear("answer");
+    this.#timers.after("picture", SHOWS_WITHIN, () => this.fail({ kind: "no-picture" }));
     this.#set("connecting");
   }
 
   /** A candidate of somebody who may be this stream's station. `from`: a peer id, or `station:ID`. */
   candidate(from, candidate) {
     if (this.over || this.url) return;
-    if (from.startsWith("station:") && from !== `station:${this.stationId}`) return;
-    if (!this.#pc?.remoteDescription) {
-      if (this.#theirs.length < MAX_CANDIDATES) this.#theirs.push(candidate);
-    } else if (this.#isMine(candidate)) {
-      this.#add(candidate);
-    }
-  }
-
-  #isMine(candidate) {
-    const fragment = candidateFragment(candidate);
-    return fragment === null || fragment === this.fragment;
-  }
-
-  #add(candidate) {
-    // what is no candidate is the station's mistake; the connection may come about without it
-    this.#pc.addIceCandidate(candidate).catch(() => {});
+    if (!from.startsWith("station:") || from === `station:${this.stationId}`) this.#theirs.take(candidate);
   }
 
   #send(candidate) {
@@ -173,7 +156,7 @@ export class Stream extends Emitter {
   /** The page shows its first picture. */
   showed() {
     if (this.state !== "connecting") return;
-    this.#clear("picture");
+    this.#timers.clear("picture");
     this.#stops = false;
     this.#framesAt = this.clock.now();
     this.#set("playing");
@@ -194,8 +177,8 @@ export class Stream extends Emitter {
   #connection(state) {
     if (this.over) return;
     if (state === "failed" || state === "closed") return this.fail({ kind: "lost" });
-    if (state === "disconnected") this.#after("lost", RECOVERS_WITHIN, () => this.fail({ kind: "lost" }));
-    else this.#clear("lost");
+    if (state === "disconnected") this.#timers.after("lost", RECOVERS_WITHIN, () => this.fail({ kind: "lost" }));
+    else this.#timers.clear("lost");
     this.#trouble(state === "disconnected" ? "interrupted" : null);
   }
 
@@ -211,7 +194,7 @@ export class Stream extends Emitter {
     }
     if (this.troubled !== "interrupted") this.#trouble(now - this.#framesAt > STILL_AFTER ? "still" : null);
     this.emit("change");
-    this.#after("look", LOOKS_EVERY, () => this.#look());
+    this.#timers.after("look", LOOKS_EVERY, () => this.#look());
   }
 
   /** It ends, for a reason. */
@@ -228,7 +211,7 @@ export class Stream extends Emitter {
   }
 
   #end(state) {
-    for (const name of Object.keys(this.#timers)) this.#clear(name);
+    this.#timers.clearAll();
     const { hub } = this;
     // the station may be about to answer, or try for long to connect; a connection that was there tells it by itself
     if (this.#stops && hub.state === "open" && hub.welcome?.peerId === this.#peerId) {
@@ -252,16 +235,6 @@ export class Stream extends Emitter {
     if (this.troubled === troubled) return;
     this.troubled = troubled;
     this.emit("change");
-  }
-
-  #after(name, ms, work) {
-    this.#clear(name);
-    this.#timers[name] = this.clock.setTimeout(work, ms);
-  }
-
-  #clear(name) {
-    if (this.#timers[name] !== undefined) this.clock.clearTimeout(this.#timers[name]);
-    delete this.#timers[name];
   }
 
   #set(state) {

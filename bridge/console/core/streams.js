@@ -91,7 +91,6 @@ export class Streams extends Emitter {
   /** Ends all: somebody signs out. */
   clear() {
     for (const stream of [...this.#streams.values()]) stream.close();
-    this.ice.clear();
   }
 
   /** Writes into the journal how it goes. */

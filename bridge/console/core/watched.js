@@ -1,5 +1,7 @@
 /** Whose statuses the hub sends to this page: those of all that somebody on it looks at. */
 
+import { isStationId } from "./ids.js";
+
 /** Milliseconds from the first change until the hub hears of it: scrolling changes it at every frame. */
 const AFTER = 200;
 /** Milliseconds between two such requests: the hub answers each with the newest status of all that are watched. */
@@ -37,7 +39,8 @@ export class Watched {
   }
 
   #wanted() {
-    return [...new Set([...this.#watchers.values()].flat())].sort();
+    // somebody typed an address: the hub would refuse all of them for one that is none
+    return [...new Set([...this.#watchers.values()].flat())].filter(isStationId).sort();
   }
 
   #plan(ms) {

@@ -27,12 +27,12 @@ export function bytes(language, value) {
 
 /** The time of day. */
 export function clock(language, ms) {
-  return made(language, "clock", () => new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false })).format(ms);
+  return made(language, "clock", () => new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" })).format(ms);
 }
 
 /** Date and time. */
 export function moment(language, ms) {
-  return made(language, "moment", () => new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium", hour12: false })).format(ms);
+  return made(language, "moment", () => new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" })).format(ms);
 }
 
 /** How long, in one unit: `3 min`. */
@@ -40,4 +40,9 @@ export function duration(language, ms) {
   const seconds = Math.max(0, ms / 1000);
   const [value, unit] = seconds < 60 ? [Math.floor(seconds), "second"] : seconds < 3600 ? [Math.floor(seconds / 60), "minute"] : seconds < 86400 ? [Math.floor(seconds / 3600), "hour"] : [Math.floor(seconds / 86400), "day"];
   return made(language, unit, () => new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "short" })).format(value);
+}
+
+/** A text with at most so many characters of its beginning. */
+export function shorten(text, longest) {
+  return text.length > longest ? `${text.slice(0, longest)}…` : text;
 }

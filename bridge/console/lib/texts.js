@@ -38,6 +38,16 @@ export class Texts extends Emitter {
     const text = (values.n === 1 ? table[`${key}.one`] : undefined) ?? table[key] ?? key;
     return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
   }
+
+  /**
+   * The text for a word of others, such as a device's type.
+   * @param {string} kind what the keys of such words begin with.
+   * @param {string} word
+   * @param {string} [otherwise] where there is none.
+   */
+  word(kind, word, otherwise = word) {
+    return this.tables[this.language][`${kind}.${word}`] ?? otherwise;
+  }
 }
 
 function fitting(languages, wanted) {

@@ -26,7 +26,7 @@ export class AdminAudit extends AdminList {
       columns: [
         { id: "at", title: t("audit.at"), cell: (entry) => h("time", { dateTime: new Date(entry.at).toISOString(), class: "number" }, moment(texts.language, entry.at)) },
         { id: "who", title: t("audit.who"), cell: (entry) => this.#who(entry) },
-        { id: "what", title: t("audit.what"), cell: (entry) => (ACTIONS.includes(entry.action) ? t(`audit.action.${entry.action}`) : entry.action) },
+        { id: "what", title: t("audit.what"), cell: (entry) => texts.word("audit.action", entry.action) },
         { id: "target", title: t("audit.on"), cell: (entry) => this.#only("target", entry.target, entry.target) },
         { id: "detail", title: t("audit.detail"), cell: (entry) => this.#detail(entry.detail) },
       ],
@@ -52,11 +52,10 @@ export class AdminAudit extends AdminList {
   }
 
   #detail(detail) {
-    const { t } = this.app;
+    const { t, texts } = this.app;
     const lines = detailLines(detail, { yes: t("audit.yes"), no: t("audit.no"), none: "–", more: (n) => t("audit.more", { n }) });
     if (lines.length === 0) return "–";
-    const key = (name) => (t(`audit.field.${name}`) === `audit.field.${name}` ? name : t(`audit.field.${name}`));
-    return h("ul", { class: "plain-list details" }, lines.map(({ name, from, to }) => h("li", {}, h("b", {}, key(name)), from === undefined ? `: ${to}` : `: ${from} → ${to}`)));
+    return h("ul", { class: "plain-list details" }, lines.map(({ name, from, to }) => h("li", {}, h("b", {}, texts.word("audit.field", name)), from === undefined ? `: ${to}` : `: ${from} → ${to}`)));
   }
 
   typed(name, label) {

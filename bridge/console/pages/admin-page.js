@@ -27,9 +27,8 @@ export class AdminPage extends Part {
   /** What the API said no to, by field where it names one: `field: why`. */
   explain(error, conflict) {
     const { t } = this.app;
-    const known = { 0: "error.unreachable", 403: "error.FORBIDDEN", 404: "admin.gone", 429: "error.RESOURCE_EXHAUSTED", 503: "admin.unavailable" }[error.status];
     if (error.status === 409 && conflict) return [conflict];
-    if (known) return [{ text: t(known) }];
+    if (error.status === 404) return [{ text: t("admin.gone") }];
     if (error.status === 400 && Array.isArray(error.body?.message)) return error.body.message.map(finding);
     return [{ text: this.app.explain(error) || t("admin.failed") }];
   }

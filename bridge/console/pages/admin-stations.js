@@ -1,12 +1,12 @@
 /** The stations: those that somebody entered, and those that were only heard of. */
 import { eachFrame, h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
+import { isStationId, stationAddress, stationPath } from "../core/ids.js";
 import { openForm } from "../parts/form.js";
 import { showKey } from "./admin-key.js";
 import { AdminList } from "./admin-list.js";
 
 /** As the hub takes them. */
-const ID = /^(?=.*[A-Za-z0-9_-])[A-Za-z0-9._-]{1,64}$/;
 const CAMERA_URL = /^(https?|rtsps?|rtmps?|wss?|srt):\/\/[^\s]+$/;
 
 const tagsOf = (text) => [...new Set(text.split(/[,，]/).map((tag) => tag.trim()).filter(Boolean))];
@@ -32,7 +32,7 @@ export class AdminStations extends AdminList {
       key: (station) => station.stationId,
       empty: t("stations.none"),
       columns: [
-        { id: "id", title: t("stations.id"), sort: "id", cell: ({ stationId }) => h("a", { href: `#/station/${encodeURIComponent(stationId)}` }, stationId) },
+        { id: "id", title: t("stations.id"), sort: "id", cell: ({ stationId }) => h("a", { href: stationAddress(stationId) }, stationId) },
         { id: "name", title: t("stations.name"), sort: "name", cell: (station) => [station.name || "–", !station.registered && h("span", { class: "tag" }, t("stations.heard-of"))] },
         { id: "location", title: t("stations.location"), sort: "location", cell: (station) => station.location || "–" },
         { id: "tags", title: t("stations.tags"), cell: (station) => h("ul", { class: "plain-list tags" }, station.tags.map((tag) => h("li", { class: "tag" }, tag))) },
@@ -102,7 +102,7 @@ export class AdminStations extends AdminList {
 
   #create(stationId = "") {
     const { t, api } = this.app;
-    const check = (value) => (ID.test(value) ? null : t("stations.bad-id"));
+    const check = (value) => (isStationId(value) && !/^\.+$/.test(value) ? null : t("stations.bad-id"));
     const id = { name: "stationId", label: t("stations.id"), value: stationId, readOnly: stationId !== "", required: true, longest: 64, hint: t("stations.id-hint"), check };
     openForm(this, this.app, {
       title: t("stations.new"),
@@ -124,7 +124,7 @@ export class AdminStations extends AdminList {
         // what somebody else changed meanwhile, and this form did not, stays
         const given = Object.entries({ ...values, tags: tagsOf(values.tags) });
         const changes = Object.fromEntries(given.filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(station[name])));
-        return Object.keys(changes).length ? api.patch(this.#path(station), changes) : station;
+        return Object.keys(changes).length ? api.patch(stationPath(station.stationId), changes) : station;
       },
       done: () => this.#done("stations.was-changed", station),
       explain: (error) => this.#failed(error),
@@ -138,7 +138,7 @@ export class AdminStations extends AdminList {
       text: [t("stations.rotate-text")],
       action: t("stations.rotate-do"),
       kind: "bad",
-      submit: () => api.post(`${this.#path(station)}/key`),
+      submit: () => api.post(`${stationPath(station.stationId)}/key`),
       done: (made) => this.#keyed(made, t("stations.was-rotated", { id: made.stationId })),
       explain: (error) => this.#failed(error),
     });
@@ -153,14 +153,10 @@ export class AdminStations extends AdminList {
       action: t("stations.delete-do"),
       kind: "bad",
       fields: [{ name: "typed", label: t("stations.delete-typed", { id: stationId }), check: (value) => (value === stationId ? null : t("stations.delete-wrong")) }],
-      submit: () => api.delete(this.#path(station)),
+      submit: () => api.delete(stationPath(station.stationId)),
       done: () => this.#done("stations.was-deleted", station),
       explain: (error) => this.#failed(error),
     });
-  }
-
-  #path({ stationId }) {
-    return `stations/${encodeURIComponent(stationId)}`;
   }
 
   #keyed({ stationId, key }, text) {

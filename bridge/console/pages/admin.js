@@ -23,8 +23,8 @@ export class AdminOverview extends AdminPage {
       this.facts.append(h("div", { class: "fact" }, h("dt", {}, t(`admin.fact.${name}`)), this.fact[name]));
     }
     const spark = ({ id, unit }) => {
-      const [label, series, top] = [t(`admin.measure.${id}`), monitor.series.get(id), unit === "percent" ? 100 : null];
-      return new Sparkline(this.app, { label, series, top, say: (value) => this.#say(unit, value) });
+      const [label, top] = [t(`admin.measure.${id}`), unit === "percent" ? 100 : null];
+      return new Sparkline(this.app, { label, reports: monitor.reports, series: id, top, say: (value) => this.#say(unit, value) });
     };
     this.sparks = new Map(MEASURES.map((measure) => [measure.id, spark(measure)]));
     this.sections = new Map(GROUPS.map((group) => [group, this.#section(group)]));

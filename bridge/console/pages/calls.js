@@ -2,6 +2,7 @@
 import { eachFrame, fill, h, Part, setText } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
 import { isMissed } from "../core/calls.js";
+import { stationAddress } from "../core/ids.js";
 import { callStation, nameOf } from "../parts/calling.js";
 
 const FILTERS = ["all", "missed"];
@@ -93,7 +94,7 @@ export class CallsPage extends Part {
     const { app } = this;
     const { t, texts } = app;
     const { stationId } = call;
-    const name = h("a", { href: `#/station/${encodeURIComponent(stationId)}` });
+    const name = h("a", { href: stationAddress(stationId) });
     const outcome = h("span", { class: "call-outcome" });
     const again = h("button", { type: "button", onclick: () => callStation(app, stationId) });
     const element = h("tr", {}, h("td", {}, h("span", { class: "number" }, moment(texts.language, call.time))), h("td", {}, name), h("td", {}, outcome), h("td", {}, again));

@@ -1,9 +1,8 @@
 /** Who this station is, and how it shows it: a device key, a token, or somebody's account. */
+import { isStationId, STATION_ID } from "../core/ids.js";
 import { claimsOf } from "../core/session.js";
 import { fill, h, Part } from "../lib/dom.js";
 import { LanguageChoice, ThemeChoice } from "../parts/choices.js";
-
-const STATION_ID = "[A-Za-z0-9._\\-]{1,64}";
 
 export class EdgeSignIn extends Part {
   constructor(app) {
@@ -69,7 +68,7 @@ export class EdgeSignIn extends Part {
     this.told.hidden = true;
     const stationId = this.stationId.value.trim();
     const token = form.elements.token?.value.trim();
-    if (!(token && claimsOf(token)?.stationId) && !new RegExp(`^${STATION_ID}$`).test(stationId)) {
+    if (!(token && claimsOf(token)?.stationId) && !isStationId(stationId)) {
       this.stationId.focus();
       return this.#tell(this.app.t("edge.id-hint"));
     }
@@ -88,7 +87,6 @@ export class EdgeSignIn extends Part {
     const { app } = this;
     const byKey = form.id === "edge-key";
     if (error.status === 401 || (byKey && error.status === 400)) return app.t(byKey ? "edge.wrong-key" : "signin.wrong");
-    if (error.status === 429) return app.t("error.RESOURCE_EXHAUSTED");
     return app.explain(error);
   }
 

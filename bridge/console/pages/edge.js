@@ -188,7 +188,7 @@ export class EdgePage extends Part {
 
   #again() {
     const { app } = this;
-    if (app.station.registration === "taken") app.start();
+    if (app.station.registration === "taken") app.takeBack();
     else app.station.register();
   }
 }

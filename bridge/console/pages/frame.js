@@ -16,13 +16,20 @@ export function adopt(app, make) {
     if (chosen === "auto") delete root.dataset.theme;
     else root.dataset.theme = chosen;
   };
-  app.texts.on("change", show);
+  app.texts.on("change", () => {
+    const chosen = document.activeElement?.closest("hub-language");
+    show();
+    if (chosen) document.querySelector("hub-language select")?.focus();
+  });
   app.on("session", show);
   app.preferences.on("change", (name) => {
     if (name === "language") app.texts.choose(app.preferences.get("language"));
     if (name === "theme") theme();
   });
-  addEventListener("storage", () => app.session.stored());
+  addEventListener("storage", () => {
+    app.session.stored();
+    app.preferences.stored();
+  });
   addEventListener("online", () => app.hub.retry());
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState === "visible") app.hub.retry();

@@ -8,13 +8,16 @@ import { SignIn } from "./sign-in.js";
 
 const app = new App({ base: new URL("./", location.href).href.split("#")[0], storage: localStorage, tables: { en, zh }, languages: navigator.languages, devices: navigator.mediaDevices });
 
-// not into bookmarks, screenshots and the history: `hub demo` prints an address that signs in
-const given = new URLSearchParams(location.hash.slice(1)).get("token");
-if (given) {
+/** Takes the token out of an address that signs in, as `hub demo` prints one: it belongs into no bookmark, screenshot or history. */
+function signInByAddress() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (!given) return false;
   history.replaceState(null, "", location.pathname);
   app.session.use(given);
-} else {
-  app.start();
+  return true;
 }
 
+if (!signInByAddress()) app.start();
+// opened where the console is open already; before any page looks at the address
+addEventListener("hashchange", signInByAddress);
 adopt(app, () => (app.session.signedIn ? new Shell(app) : new SignIn(app)));

@@ -60,13 +60,27 @@ export class Shell extends Part {
     const name = app.session.claims?.nickname || app.session.claims?.userId || "";
     setText(this.who, `${name} · ${app.t(`role.${app.role}`)}`);
     this.who.title = this.who.textContent;
-    fill(this.nav, links.map(({ path, text, badge: Badge }) => h("a", { href: `#/${path}`, "aria-current": route.link === path ? "page" : null }, app.t(text), Badge && new Badge(app))));
+    this.#showLinks(links, route.link);
     const key = `${route.name} ${JSON.stringify(params)}`;
     if (key === this.key) return; // the role may have changed, the page has not
     this.key = key;
     fill(this.main, new page(app, params));
     document.title = `${this.main.querySelector("h1")?.textContent ?? app.t(route.title)} · StationHub`;
     if (moved) this.main.focus();
+  }
+
+  /** Made anew only for another role: a link that has the focus keeps it. */
+  #showLinks(links, current) {
+    const { app } = this;
+    const key = links.map(({ path }) => path).join(" ");
+    if (key !== this.nav.dataset.links) {
+      this.nav.dataset.links = key;
+      fill(this.nav, links.map(({ path, text, badge: Badge }) => h("a", { href: `#/${path}`, "data-path": path }, app.t(text), Badge && new Badge(app))));
+    }
+    for (const link of this.nav.children) {
+      if (link.dataset.path === current) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
   }
 
   #showConnection() {

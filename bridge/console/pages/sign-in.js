@@ -25,32 +25,28 @@ export class SignIn extends Part {
         ended && h("p", { class: "told", role: "alert" }, t(ended)),
         this.told,
         this.account,
-        h(
-          "details",
-          {},
-          h("summary", {}, t("signin.guest")),
-          h(
-            "form",
-            { onsubmit: (event) => this.#submit(event, ({ nickname }) => this.app.session.guest(nickname.trim())) },
-            h("label", {}, t("signin.nickname"), h("input", { name: "nickname", maxLength: 64, autocomplete: "nickname" })),
-            h("button", {}, t("signin.as-guest")),
-          ),
+        this.#other(
+          "signin.guest",
+          "signin.as-guest",
+          ({ nickname }) => this.app.session.guest(nickname.trim()),
+          h("label", {}, t("signin.nickname"), h("input", { name: "nickname", maxLength: 64, autocomplete: "nickname" })),
         ),
-        h(
-          "details",
-          {},
-          h("summary", {}, t("signin.token")),
-          h(
-            "form",
-            { onsubmit: (event) => this.#submit(event, async ({ token }) => this.app.session.use(token.trim())) },
-            h("label", {}, t("signin.token-label"), h("input", { name: "token", type: "password", autocomplete: "off", required: true })),
-            h("p", { class: "small soft" }, t("signin.token-hint")),
-            h("button", {}, t("signin.use-token")),
-          ),
+        this.#other(
+          "signin.token",
+          "signin.use-token",
+          async ({ token }) => this.app.session.use(token.trim()),
+          h("label", {}, t("signin.token-label"), h("input", { name: "token", type: "password", autocomplete: "off", required: true })),
+          h("p", { class: "small soft" }, t("signin.token-hint")),
         ),
         h("div", { class: "row end" }, new ThemeChoice(this.app), new LanguageChoice(this.app)),
       ),
     );
+  }
+
+  /** Another way in. */
+  #other(title, action, how, ...fields) {
+    const { t } = this.app;
+    return h("details", {}, h("summary", {}, t(title)), h("form", { onsubmit: (event) => this.#submit(event, how) }, fields, h("button", {}, t(action))));
   }
 
   #showAccount() {

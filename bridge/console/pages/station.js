@@ -2,6 +2,7 @@
 import { eachFrame, fill, h, icon, Part, setText } from "../lib/dom.js";
 import { duration, moment } from "../lib/format.js";
 import { askStatus } from "../core/ask.js";
+import { stationPath } from "../core/ids.js";
 import { callStation } from "../parts/calling.js";
 import { CameraView } from "../parts/camera-view.js";
 import { CommandPanel } from "../parts/command-panel.js";
@@ -100,7 +101,7 @@ export class StationPage extends Part {
     this.#via = null;
     const station = this.#station;
     if (!station?.online || station.via) return;
-    const found = await this.app.api.get(`stations/${encodeURIComponent(this.stationId)}`).catch(() => null);
+    const found = await this.app.api.get(stationPath(this.stationId)).catch(() => null);
     this.#via = found?.presence?.via ?? null;
     if (this.isConnected) this.#draw();
   }

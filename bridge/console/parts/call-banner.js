@@ -1,6 +1,7 @@
 /** Stations that call: seen and heard on every page. */
 import { fill, h, icon, Part, setText } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
+import { stationAddress } from "../core/ids.js";
 import { callStation, nameOf } from "./calling.js";
 import { Ringer } from "./ringer.js";
 
@@ -121,7 +122,7 @@ export class CallBanner extends Part {
     const { app } = this;
     const { t } = app;
     const { stationId } = call;
-    const name = h("a", { class: "call-name", href: `#/station/${encodeURIComponent(stationId)}` });
+    const name = h("a", { class: "call-name", href: stationAddress(stationId) });
     const time = h("span", { class: "small number soft" });
     const accept = h("button", { type: "button", class: "good", onclick: () => callStation(app, stationId) }, icon(PHONE), t("call.accept"));
     const decline = h("button", { type: "button", onclick: () => app.calls.decline(stationId) });

@@ -6,6 +6,7 @@ export class CallCount extends Part {
     super();
     this.app = app;
     this.className = "count";
+    this.role = "img"; // so that its name is read, not the bare number
   }
 
   shown() {
@@ -18,7 +19,7 @@ export class CallCount extends Part {
     const { unseen } = calls;
     this.hidden = unseen === 0;
     setText(this, unseen > 99 ? "99+" : unseen);
-    this.title = t("calls.unseen", { n: unseen });
+    this.title = this.ariaLabel = t("calls.unseen", { n: unseen });
   }
 }
 customElements.define("hub-call-count", CallCount);

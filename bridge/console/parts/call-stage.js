@@ -6,7 +6,7 @@ const CAMERA = "M3 7h11v10H3zM14 11l7-4v10l-7-4z";
 const HANG_UP = "M3 14c5-5 13-5 18 0l-3 3-3.5-1.5V13a9 9 0 0 0-5 0v2.5L6 17z";
 
 /** A duration as on a telephone: `1:05`. */
-export function talkTime(ms) {
+function talkTime(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
   const two = (value) => String(value).padStart(2, "0");
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];

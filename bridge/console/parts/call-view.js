@@ -1,5 +1,6 @@
 /** The call of this page: large on its own page, small in a corner of every other until it is hung up. */
 import { fill, h, Part, setText } from "../lib/dom.js";
+import { stationAddress } from "../core/ids.js";
 import { CallStage } from "./call-stage.js";
 import { CALL, leaveCall, nameOf } from "./calling.js";
 
@@ -69,7 +70,7 @@ export class CallView extends Part {
     if (!this.#shown) return;
     const { stationId } = this.#shown;
     setText(this.name, nameOf(this.app, stationId));
-    this.name.href = `#/station/${encodeURIComponent(stationId)}`;
+    this.name.href = stationAddress(stationId);
   }
 }
 customElements.define("hub-call-view", CallView);

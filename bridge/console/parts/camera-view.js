@@ -120,6 +120,7 @@ export class CameraView extends Part {
       this.#showing = playable;
       this.#video = this.#screen(playable);
       fill(this.picture, this.#video);
+      this.sound.setAttribute("aria-pressed", "false");
     }
     if (playable.url) return;
     const now = this.#video.srcObject.getTracks();
@@ -151,6 +152,8 @@ export class CameraView extends Part {
     this.#video = this.#showing = null;
     if (!video) return;
     video.srcObject = null;
+    video.removeAttribute("src");
+    video.load(); // else it goes on reading from the address
     video.remove();
   }
 
@@ -170,9 +173,13 @@ export class CameraView extends Part {
     this.larger.setAttribute("aria-pressed", String(large));
   }
 
-  #fillScreen() {
-    if (document.fullscreenElement) document.exitFullscreen();
-    else this.#video?.requestFullscreen().catch(() => this.app.notice(this.app.t("stream.no-full"), "bad"));
+  async #fillScreen() {
+    try {
+      if (document.fullscreenElement) await document.exitFullscreen();
+      else await this.#video.requestFullscreen();
+    } catch {
+      this.app.notice(this.app.t("stream.no-full"), "bad"); // some browsers refuse, some have no such method
+    }
   }
 }
 customElements.define("hub-camera", CameraView);

@@ -11,8 +11,8 @@ class Choice extends Part {
 
   /** @param {[string, string][]} options value and text. */
   choose(label, options, chosen, choose) {
-    const select = h("select", { "aria-label": label, onchange: () => choose(select.value) }, options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
-    fill(this, select);
+    this.select = h("select", { "aria-label": label, onchange: () => choose(this.select.value) }, options.map(([value, text]) => h("option", { value, selected: value === chosen }, text)));
+    fill(this, this.select);
   }
 }
 
@@ -28,6 +28,11 @@ export class ThemeChoice extends Choice {
   make() {
     const { preferences, t } = this.app;
     this.choose(t("choose.theme"), ["auto", "light", "dark"].map((theme) => [theme, t(`theme.${theme}`)]), preferences.get("theme"), (theme) => preferences.set("theme", theme));
+  }
+
+  shown() {
+    const { preferences } = this.app;
+    this.until(preferences.on("change", () => (this.select.value = preferences.get("theme")))); // another tab
   }
 }
 customElements.define("hub-theme", ThemeChoice);

@@ -25,14 +25,14 @@ export class Connection extends Part {
   }
 
   #draw() {
-    const { hub, t } = this.app;
+    const { hub, clock, t } = this.app;
     this.text.dataset.connection = hub.state;
     this.again.hidden = hub.state !== "waiting";
     setText(this.text, t(`connection.${hub.state}`));
     // the seconds are not announced: a screen reader would never be silent
     clearInterval(this.#ticking);
     if (hub.state !== "waiting") return void this.again.removeAttribute("title");
-    const tick = () => (this.again.title = t("connection.next", { s: Math.max(0, Math.ceil((hub.retryAt - Date.now()) / 1000)) }));
+    const tick = () => (this.again.title = t("connection.next", { s: Math.max(0, Math.ceil((hub.retryAt - clock.now()) / 1000)) }));
     tick();
     this.#ticking = setInterval(tick, 1000);
   }

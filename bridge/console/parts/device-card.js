@@ -1,6 +1,7 @@
 /** One device of a station: what it is, how it is, and all that it measures. */
 import { fill, h, Part, setText } from "../lib/dom.js";
 import { reading } from "../core/metrics.js";
+import { deviceState } from "../core/states.js";
 import { MetricChart } from "./metric-chart.js";
 
 const MAX_METRICS = 40;
@@ -39,11 +40,10 @@ export class DeviceCard extends Part {
   #draw() {
     const { app, device } = this;
     setText(this.heading, device.name || device.deviceId);
-    const state = ["online", "warning", "error", "offline"].includes(device.status) ? device.status : "online";
+    const state = deviceState(device);
     this.state.dataset.state = state;
     setText(this.state, app.t(`state.${state}`));
-    const type = app.t(`device.${device.type}`);
-    setText(this.about, [device.deviceId, type === `device.${device.type}` ? device.type : type].filter(Boolean).join(" · "));
+    setText(this.about, [device.deviceId, app.texts.word("device", device.type)].filter(Boolean).join(" · "));
     const entries = Object.entries(device.metrics ?? {}).slice(0, MAX_METRICS);
     for (const [name, { row }] of this.#metrics) {
       if (entries.some(([other]) => other === name)) continue;
@@ -64,8 +64,7 @@ export class DeviceCard extends Part {
   }
 
   #add(name) {
-    const known = this.app.t(`metric.${name}`);
-    const label = known === `metric.${name}` ? name : known;
+    const label = this.app.texts.word("metric", name);
     const value = h("dd", { class: "metric-value number" });
     const row = h("div", { class: "metric" }, h("dt", {}, label), value);
     const metric = { row, value, label, chart: null };

@@ -80,7 +80,8 @@ class Form {
 
   #failed(error) {
     const found = this.spec.explain(error);
-    if (!this.dialog.open) return this.app.notice(found.map(({ text }) => text).join(" "), "bad");
+    // a dialog that went with its page still counts as open
+    if (!this.dialog.open || !this.dialog.isConnected) return this.app.notice(found.map(({ text }) => text).join(" "), "bad");
     const rest = [];
     let first = null;
     for (const { field: name, text } of found) {

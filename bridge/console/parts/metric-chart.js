@@ -1,8 +1,9 @@
 /** The last ten minutes of one number, as a small chart. */
+import { dark, drawRuns, sheetOf } from "../lib/charts.js";
 import { eachFrame, fill, h, Part, setText } from "../lib/dom.js";
 import { clock } from "../lib/format.js";
-import { WINDOW } from "../core/history.js";
 import { reading } from "../core/metrics.js";
+import { WINDOW } from "../core/reports.js";
 
 const HEIGHT = 56;
 const EDGE = 4;
@@ -19,11 +20,10 @@ const drawSoon = eachFrame(() => {
 const watch = (entries, tell) => entries.forEach((entry) => tell(entry.target.closest("hub-chart"), entry));
 const sizes = new ResizeObserver((entries) => watch(entries, (chart) => chart?.changed()));
 const sights = new IntersectionObserver((entries) => watch(entries, (chart, { isIntersecting }) => chart?.sighted(isIntersecting)));
-const dark = matchMedia("(prefers-color-scheme: dark)");
 let ticking = null;
 
 /** All charts are drawn anew: time passes, colours change. */
-export function redrawCharts() {
+function redrawCharts() {
   for (const chart of shown) chart.changed();
 }
 
@@ -46,7 +46,9 @@ export class MetricChart extends Part {
   seen = false;
   /** The time of the value that is read out; null: none is. */
   #picked = null;
-  #read = { times: [], values: [], gap: 0 };
+  /** All numbers of the window, oldest first: of `#runs`. */
+  #points = [];
+  #runs = [];
 
   /**
    * @param {import("../core/app.js").App} app
@@ -105,29 +107,22 @@ export class MetricChart extends Part {
   }
 
   draw() {
-    this.#read = this.app.history.read(this.stationId, this.deviceId, this.metric);
-    const numbers = this.#read.values.filter((value) => !Number.isNaN(value));
+    this.#runs = this.app.history.runs(this.stationId, this.deviceId, this.metric);
+    this.#points = this.#runs.flat();
+    const numbers = this.#points.map(({ value }) => value);
     const low = Math.min(...numbers);
     const high = Math.max(...numbers);
     this.#describe(numbers, low, high);
-    const { canvas } = this;
-    const width = canvas.clientWidth;
-    if (!width) return;
-    const ratio = devicePixelRatio;
-    if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
-    if (canvas.height !== Math.round(HEIGHT * ratio)) canvas.height = Math.round(HEIGHT * ratio);
-    const pen = canvas.getContext("2d");
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.clearRect(0, 0, width, HEIGHT);
-    // custom properties are not resolved for scripts; these are
-    const { color: line, borderBottomColor: grid, caretColor: mark } = getComputedStyle(canvas);
+    const sheet = sheetOf(this.canvas, HEIGHT);
+    if (!sheet) return;
+    const { pen, width } = sheet;
     const now = this.app.clock.now();
     const x = (time) => width - EDGE - ((now - time) / WINDOW) * (width - 2 * EDGE);
     const spread = high - low;
     const y = (value) => (spread ? HEIGHT - EDGE - ((value - low) / spread) * (HEIGHT - 2 * EDGE) : HEIGHT / 2);
-    this.#grid(pen, grid, now, x);
-    if (numbers.length) this.#line(pen, line, x, y);
-    this.#mark(pen, mark, x, y);
+    this.#grid(pen, sheet.grid, now, x);
+    drawRuns(sheet, this.#runs, x, y);
+    this.#mark(pen, sheet.mark, x, y);
   }
 
   #grid(pen, colour, now, x) {
@@ -141,30 +136,10 @@ export class MetricChart extends Part {
     pen.stroke();
   }
 
-  #line(pen, colour, x, y) {
-    const { times, values, gap } = this.#read;
-    pen.strokeStyle = colour;
-    pen.lineWidth = 1.6;
-    pen.lineJoin = pen.lineCap = "round";
-    pen.beginPath();
-    let before = null;
-    for (const [at, time] of times.entries()) {
-      if (Number.isNaN(values[at])) {
-        before = null;
-        continue;
-      }
-      // a lone value is a dot: a line to itself
-      if (before === null || time - before > gap) pen.moveTo(x(time), y(values[at]));
-      pen.lineTo(x(time), y(values[at]));
-      before = time;
-    }
-    pen.stroke();
-  }
-
   #mark(pen, colour, x, y) {
-    const at = this.#pickedAt();
-    if (at < 0) return;
-    const [across, down] = [x(this.#read.times[at]), y(this.#read.values[at])];
+    const point = this.#points[this.#pickedAt()];
+    if (!point) return;
+    const [across, down] = [x(point.time), y(point.value)];
     pen.strokeStyle = pen.fillStyle = colour;
     pen.lineWidth = 1;
     pen.beginPath();
@@ -181,10 +156,10 @@ export class MetricChart extends Part {
     const say = (value) => reading(texts.language, this.metric, value);
     const at = this.#pickedAt();
     const range = !numbers.length ? t("chart.empty") : low === high ? t("chart.same", { value: say(low) }) : t("chart.range", { low: say(low), high: say(high) });
-    const picked = at < 0 ? "" : t("chart.reading", { value: say(this.#read.values[at]), time: clock(texts.language, this.#read.times[at]) });
+    const picked = at < 0 ? "" : t("chart.reading", { value: say(this.#points[at].value), time: clock(texts.language, this.#points[at].time) });
     setText(this.note, picked || range);
     this.note.toggleAttribute("data-picked", at >= 0);
-    const last = Math.max(0, this.#read.times.length - 1);
+    const last = Math.max(0, this.#points.length - 1);
     this.canvas.setAttribute("aria-valuemax", String(last));
     this.canvas.setAttribute("aria-valuenow", String(at < 0 ? last : at));
     this.canvas.setAttribute("aria-valuetext", picked || range);
@@ -199,13 +174,9 @@ export class MetricChart extends Part {
 
   /** The place of the number nearest to the picked time; -1: there is none. */
   #pickedAt() {
-    const { times, values } = this.#read;
     if (this.#picked === null) return -1;
-    let best = -1;
-    for (const [at, time] of times.entries()) {
-      if (!Number.isNaN(values[at]) && (best < 0 || Math.abs(time - this.#picked) <= Math.abs(times[best] - this.#picked))) best = at;
-    }
-    return best;
+    const away = ({ time }) => Math.abs(time - this.#picked);
+    return this.#points.reduce((best, point, at, points) => (best < 0 || away(point) <= away(points[best]) ? at : best), -1);
   }
 
   #pick(time) {
@@ -215,11 +186,10 @@ export class MetricChart extends Part {
   }
 
   #step(by) {
-    const { times, values } = this.#read;
-    const places = [...values.keys()].filter((at) => !Number.isNaN(values[at]));
-    if (!places.length) return;
-    const from = this.#picked === null ? places.length - 1 : places.indexOf(this.#pickedAt());
-    this.#pick(times[places[Math.min(places.length - 1, Math.max(0, from + by))]]);
+    const last = this.#points.length - 1;
+    if (last < 0) return;
+    const from = this.#picked === null ? last : this.#pickedAt();
+    this.#pick(this.#points[Math.min(last, Math.max(0, from + by))].time);
   }
 
   #key(event) {

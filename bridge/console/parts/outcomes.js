@@ -1,21 +1,17 @@
 /** What came of a command, in words. */
+import { shorten } from "../lib/format.js";
 
 const LONGEST = 400;
-
-const shorten = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text);
 
 /** Any JSON value as text; "": there is none. */
 export function valueText(value) {
   if (value === null || value === undefined) return "";
-  return shorten(typeof value === "string" ? value : JSON.stringify(value));
+  return shorten(typeof value === "string" ? value : JSON.stringify(value), LONGEST);
 }
-
-const REFUSALS = { 403: "error.FORBIDDEN", 409: "error.STATION_OFFLINE", 429: "error.RESOURCE_EXHAUSTED", 503: "error.UNAVAILABLE" };
 
 /** Why a command was not sent. */
 export function refusalText(app, error) {
-  const key = REFUSALS[error.status];
-  return app.t("command.refused", { reason: key ? app.t(key) : app.explain(error) });
+  return app.t("command.refused", { reason: error.status === 409 ? app.t("error.STATION_OFFLINE") : app.explain(error) });
 }
 
 /** `good`, `bad` or `sent`: it is not known yet. */

@@ -1,14 +1,15 @@
 /** One station on the wall. */
 import { h } from "../lib/dom.js";
 import { duration, moment, number } from "../lib/format.js";
+import { stationAddress } from "../core/ids.js";
 import { reading } from "../core/metrics.js";
+import { DEVICE_STATES } from "../core/states.js";
 import { devicesOf, salient } from "../core/summary.js";
 
 /** Milliseconds after which it is told how old the last status is. */
 const OLD = 15_000;
 /** Milliseconds that the status of a station that comes into sight may take before it is told that there is none. */
 const COMES_WITHIN = 2_000;
-const KINDS = Object.freeze(["error", "warning", "offline", "online"]);
 let made = 0;
 
 /** A text that is written only when it is another: reading it back from the page would cost more than all else here. */
@@ -44,7 +45,7 @@ export class Tile {
     this.place = text("span", "tile-place");
     this.state = new Text("span", { class: "state" });
     this.since = text("span", "tile-since small soft");
-    this.kinds = Object.fromEntries(KINDS.map((kind) => [kind, text("span", "tile-kind", { "data-state": kind })]));
+    this.kinds = Object.fromEntries(DEVICE_STATES.map((kind) => [kind, text("span", "tile-kind", { "data-state": kind })]));
     this.none = text("span", "soft");
     this.metrics = text("span", "tile-metrics number");
     this.age = text("span", "tile-age");
@@ -54,7 +55,7 @@ export class Tile {
       { class: "tile", role: "listitem" },
       h("div", { class: "tile-names" }, this.link, h("span", { class: "tile-where small soft" }, this.id.element, this.place.element)),
       h("div", { class: "tile-state", id: about }, this.state.element, " ", this.since.element),
-      h("div", { class: "tile-devices small" }, KINDS.map((kind) => [this.kinds[kind].element, " "]), this.none.element),
+      h("div", { class: "tile-devices small" }, DEVICE_STATES.map((kind) => [this.kinds[kind].element, " "]), this.none.element),
       h("div", { class: "tile-numbers small" }, this.metrics.element, " ", this.age.element),
     );
   }
@@ -92,7 +93,7 @@ export class Tile {
     this.title.set(name || id);
     this.id.set(name ? id : "");
     this.place.set(location);
-    this.link.href = `#/station/${encodeURIComponent(id)}`;
+    this.link.href = stationAddress(id);
     this.element.title = [name, id, location].filter(Boolean).join("\n");
     this.#status = undefined;
     this.#named = this.app.clock.now();
@@ -102,17 +103,12 @@ export class Tile {
     const { t, texts } = this.app;
     const count = devicesOf(status);
     let all = 0;
-    for (const kind of KINDS) {
+    for (const kind of DEVICE_STATES) {
       all += count[kind];
       this.kinds[kind].set(count[kind] ? t(`wall.devices.${kind}`, { n: number(texts.language, count[kind]) }) : "");
     }
     this.none.set(status === null || all ? "" : t("wall.no-devices"));
-    this.metrics.set(salient(status).map(([metric, value]) => `${this.#label(metric)} ${reading(texts.language, metric, value)}`).join(" · "));
+    this.metrics.set(salient(status).map(([metric, value]) => `${texts.word("metric", metric)} ${reading(texts.language, metric, value)}`).join(" · "));
     this.#status = status;
-  }
-
-  #label(metric) {
-    const known = this.app.t(`metric.${metric}`);
-    return known === `metric.${metric}` ? metric : known;
   }
 }

@@ -1,8 +1,8 @@
 /** What one looks for on the wall: counts of each state that filter as well, search, tag, order, view. */
 import { fill, h, icon, Part, setText } from "../lib/dom.js";
 import { number } from "../lib/format.js";
-import { STATES } from "../core/fleet.js";
 import { isEmpty, SORTS } from "../core/select.js";
+import { STATES } from "../core/states.js";
 
 const VIEWS = { tiles: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z", rows: "M4 6h16M4 12h16M4 18h16" };
 /** Milliseconds after the last change of a filter until a screen reader is told how many are left. */

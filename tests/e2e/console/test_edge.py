@@ -276,7 +276,7 @@ async def test_revoked(console: Console) -> None:
     admin = console.hub.tokens.mint_user("root", role="admin")
     async with httpx.AsyncClient(base_url=console.hub.http_url, headers={"Authorization": f"Bearer {admin}"}) as http:
         assert (await http.post("/stations/st-1/key")).status_code == 201
-    await expect(page.get_by_role("alert")).to_contain_text("has a new key, or was taken out")
+    await expect(page.get_by_role("alert")).to_contain_text("has a new key, or was deleted")
 
 
 @pytest.mark.parametrize(("before", "said"), [(no_camera(), "no camera"), (INSECURE, "HTTPS")])

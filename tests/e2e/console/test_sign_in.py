@@ -167,6 +167,11 @@ async def test_files(console: Console) -> None:
         page = await http.get("/")
         assert page.headers["cache-control"] == "no-cache"
         assert "unsafe-inline" not in page.headers["content-security-policy"]
+        assert (
+            f"connect-src 'self' ws://{http.base_url.netloc.decode()} wss:" in page.headers["content-security-policy"]
+        )
+        strange = await http.get("/", headers={"Host": "a; script-src *"})
+        assert "script-src *" not in strange.headers.get("content-security-policy", "")
         script = await http.get("/console/pages/main.js")
         assert script.headers["content-type"].startswith("text/javascript")
         again = await http.get("/console/pages/main.js", headers={"If-None-Match": script.headers["etag"]})
