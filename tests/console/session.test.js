@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { Api, ApiError } from "../../bridge/console/core/api.js";
-import { claimsOf, Session } from "../../bridge/console/core/session.js";
+import { claimsOf, Session, tokenProblem } from "../../bridge/console/core/session.js";
 import { FakeClock, FakeStorage, settle, token } from "./fakes.js";
 
 const DAY = 24 * 3600;
@@ -29,6 +29,12 @@ const made = (fields = {}) => token({ userId: "u-1", sessionId: "s-1", nickname:
 test("what a token says is read, in any language; what is none says nothing", () => {
   assert.equal(claimsOf(made()).nickname, "Zoë 夜");
   for (const nothing of ["", "x", "a.b.c", `x.${Buffer.from("null").toString("base64url")}.y`]) assert.equal(claimsOf(nothing), null);
+});
+
+test("what is no token of a person is found before the hub is asked", () => {
+  assert.equal(tokenProblem(made()), null);
+  assert.equal(tokenProblem(made({ type: "station" })), "signin.station-token");
+  for (const nothing of ["garbage", "€.€.€", made({ nickname: "x".repeat(9_000) })]) assert.equal(tokenProblem(nothing), "signin.no-token");
 });
 
 test("it outlives the page, and what is kept by somebody else is no session", async () => {

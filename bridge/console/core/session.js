@@ -19,6 +19,16 @@ export function claimsOf(token) {
   }
 }
 
+/** Longer than any token: the hub reads 16 KB before a login. */
+const LONGEST = 8_192;
+
+/** Why a text is no token that a person signs in with, as a key of the texts; null: it may be one, the hub decides. */
+export function tokenProblem(text) {
+  const claims = text.length > LONGEST ? null : claimsOf(text);
+  if (claims === null) return "signin.no-token";
+  return claims.type === "station" ? "signin.station-token" : null;
+}
+
 /**
  * The session. Emits `change` when somebody signed in or out, here or in another tab of this browser.
  *

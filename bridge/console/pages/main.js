@@ -1,5 +1,6 @@
 /** Where the console begins. */
 import { App } from "../core/app.js";
+import { tokenProblem } from "../core/session.js";
 import en from "../texts/en.js";
 import zh from "../texts/zh.js";
 import { adopt } from "./frame.js";
@@ -13,8 +14,10 @@ function signInByAddress() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (!given) return false;
   history.replaceState(null, "", location.pathname);
-  app.session.use(given);
-  return true;
+  const problem = tokenProblem(given);
+  if (problem === null) app.session.use(given);
+  else if (!app.session.signedIn) app.ended = problem;
+  return problem === null;
 }
 
 if (!signInByAddress()) app.start();

@@ -1,4 +1,5 @@
 /** Signing in: an account, a guest, or a token. */
+import { tokenProblem } from "../core/session.js";
 import { fill, h, Part } from "../lib/dom.js";
 import { LanguageChoice, ThemeChoice } from "../parts/choices.js";
 
@@ -34,7 +35,7 @@ export class SignIn extends Part {
         this.#other(
           "signin.token",
           "signin.use-token",
-          async ({ token }) => this.app.session.use(token.trim()),
+          this.#token,
           h("label", {}, t("signin.token-label"), h("input", { name: "token", type: "password", autocomplete: "off", required: true })),
           h("p", { class: "small soft" }, t("signin.token-hint")),
         ),
@@ -71,6 +72,12 @@ export class SignIn extends Part {
   #account = ({ email, password, nickname }) => {
     const { session } = this.app;
     return this.#registering ? session.register(email.trim(), password, nickname.trim()) : session.signIn(email.trim(), password);
+  };
+
+  #token = async ({ token }) => {
+    const problem = tokenProblem(token.trim());
+    if (problem !== null) throw new Error(this.app.t(problem));
+    this.app.session.use(token.trim());
   };
 
   async #submit(event, how) {

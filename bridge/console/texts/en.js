@@ -14,6 +14,8 @@ export default {
   "signin.token-label": "Token",
   "signin.token-hint": "On the hub's machine: hub token --user me --role operator",
   "signin.use-token": "Sign in",
+  "signin.no-token": "That is no token. It is one long word that begins with eyJ.",
+  "signin.station-token": "That is the token of a station. Stations sign in on the edge page, at /edge.",
   "signin.wrong": "There is no such account, or the password is wrong.",
   "signin.not-offered": "This hub does not offer that.",
   "signin.taken": "There is an account with this email already.",

@@ -14,6 +14,8 @@ export default {
   "signin.token-label": "令牌",
   "signin.token-hint": "在中枢所在的机器上执行：hub token --user me --role operator",
   "signin.use-token": "登录",
+  "signin.no-token": "这不是有效的令牌。令牌是以 eyJ 开头的一长串字符。",
+  "signin.station-token": "这是站点的令牌。站点请在 /edge 页面登录。",
   "signin.wrong": "该用户不存在或密码错误。",
   "signin.not-offered": "该中枢未开放此登录方式。",
   "signin.taken": "该邮箱已注册，请直接登录。",
