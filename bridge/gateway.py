@@ -302,8 +302,8 @@ class Gateway:
     def station_called(self, station_id: str, timestamp: int) -> None:
         self.broadcast(*_ringing(station_id, timestamp))
 
-    def call_answered(self, station_id: str) -> None:
-        self.broadcast("station-call-answered", {"stationId": station_id})
+    def call_answered(self, station_id: str, by: str | None) -> None:
+        self.broadcast("station-call-answered", {"stationId": station_id, "by": by})
 
     def status_answered(self, status: bytes, requesters: Iterable[str]) -> None:
         for peer_id in requesters:

@@ -248,7 +248,7 @@ class Intake:
                 self._synchronized()
         elif push.event == CALL_ANSWERED:
             if push.station is not None:
-                self._services.call_over(push.station)
+                self._services.call_over(push.station, push.data if isinstance(push.data, str) else None)
         else:
             self._services.listener.peer_pushed(ids.split("/")[1], push)
 

@@ -64,8 +64,8 @@ class Listener(Protocol):
     def station_called(self, station_id: str, timestamp: int) -> None:
         """A station calls the centre; milliseconds since 1970."""
 
-    def call_answered(self, station_id: str) -> None:
-        """Somebody answered a station whose call was open."""
+    def call_answered(self, station_id: str, by: str | None) -> None:
+        """Somebody, the peer `by`, answered a station whose call was open."""
 
     def status_answered(self, status: bytes, requesters: Iterable[str]) -> None:
         """The status that these peers asked for."""
@@ -260,10 +260,10 @@ class Services:
         """Sends an event to a peer of another node. Raises LinkDown."""
         self.link.publish(topics.PEER(node_of(peer_id), peer_id), encode(push))
 
-    def _tell_nodes(self, event: str, station_id: str) -> None:
+    def _tell_nodes(self, event: str, station_id: str, data: Any) -> None:
         """Says something of a station to each other node; one that is out of reach never hears it."""
         for nid in self.nodes.alive - {self.nid}:
-            push = PeerPush(id=secrets.token_hex(8), event=event, station=station_id)
+            push = PeerPush(id=secrets.token_hex(8), event=event, station=station_id, data=data)
             self.publish(topics.PEER(nid, nid), push)
 
     # ---- stations
@@ -380,16 +380,16 @@ class Services:
         self.calls.called(station_id, timestamp)
         self.listener.station_called(station_id, timestamp)
 
-    def answer_call(self, station_id: str) -> None:
-        """Somebody on this node invited the station: whatever call it had is over, on every node."""
-        self.call_over(station_id)
+    def answer_call(self, station_id: str, by: str) -> None:
+        """A peer of this node invited the station: whatever call it had is over, on every node."""
+        self.call_over(station_id, by)
         # another node may know of a call that this one, started since, does not
-        self._tell_nodes(CALL_ANSWERED, station_id)
+        self._tell_nodes(CALL_ANSWERED, station_id, by)
 
-    def call_over(self, station_id: str) -> None:
-        """Somebody, on whatever node, invited the station."""
+    def call_over(self, station_id: str, by: str | None) -> None:
+        """The peer `by`, on whatever node, invited the station."""
         if self.calls.over(station_id):
-            self.listener.call_answered(station_id)
+            self.listener.call_answered(station_id, by)
 
     def station_room(self, station_id: str, action: RoomAction) -> None:
         """A station on MQTT enters or leaves a room. Raises MessageError when it was not invited, or is in too many."""

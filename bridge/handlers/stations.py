@@ -69,6 +69,7 @@ def register(gateway: Gateway, peer: Peer, data: Register) -> StationOnly:
     record = SocketRecord(session_id=data.session_id or peer.peer_id, user_id=identity.user_id)
     # before anybody is told: from now on it is a station, which fleet pushes do not go to
     before, peer.station_id = peer.station_id, station_id
+    older = gateway.services.presence.socket(station_id)
     try:
         gateway.services.station_registered(station_id, peer.peer_id, record)
     except LinkDown:
@@ -76,6 +77,9 @@ def register(gateway: Gateway, peer: Peer, data: Register) -> StationOnly:
         raise
     if before not in (None, station_id):
         gateway.services.station_unregistered(before or "", peer.peer_id)
+    if older not in (None, peer.peer_id):
+        # commands go to the newest; who is not told goes on calling, and is never answered
+        gateway.push(older or "", "station-replaced", {"stationId": station_id}, station=station_id)
     return StationOnly(station_id=station_id)
 
 
@@ -90,7 +94,7 @@ def invite(gateway: Gateway, peer: Peer, data: Invite) -> None:
         raise EventError(*ROOM_NOT_FOUND)
     command = Command(type="join-room", room_id=data.room_id, inviter_id=peer.peer_id)
     gateway.deliver(data.station_id, command)
-    gateway.services.answer_call(data.station_id)
+    gateway.services.answer_call(data.station_id, peer.peer_id)
 
 
 def call_center(gateway: Gateway, peer: Peer, data: StationOnly) -> None:

@@ -182,11 +182,13 @@ class TestRegister:
         assert error.startswith("STATION_ALREADY_REGISTERED: ")
 
     def test_newest_socket_wins(self, bench: Bench) -> None:
-        """The same identity again: the newest is asked, the old one's close changes nothing."""
+        """The same identity again: the newest is asked, the old one is told, and its close changes nothing."""
         browser = bench.join()
         old, new = bench.join(identity(station="st-1")), bench.join(identity(station="st-1"))
         bench.call(old, "station-register", {"stationId": "st-1"})
         bench.call(new, "station-register", {"stationId": "st-1"})
+        bench.call(new, "station-register", {"stationId": "st-1"})
+        assert old.take() == [("station-replaced", {"stationId": "st-1"})]
         bench.call(browser, "station-request-status", {"stationId": "st-1"})
         assert new.take() == [("cmd-report-status", {"requesterId": browser.peer_id})]
         bench.gateway.disconnect(old)

@@ -271,7 +271,7 @@ class TestCalls:
         call(bench)
         answer(bench, one)
         answer(bench, one)
-        assert (ANSWERED, {"stationId": "st-1"}) in other.take()
+        assert (ANSWERED, {"stationId": "st-1", "by": one.peer_id}) in other.take()
         assert rings(one) == [RINGING, ANSWERED]
         assert rings(other) == []
         assert station.take() == []

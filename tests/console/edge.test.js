@@ -197,17 +197,22 @@ test("commands: identify is done, an unknown one refused, one that comes twice c
   ]);
 });
 
-test("another tab takes over: this one is silent until it is told to be the station again", async () => {
-  await registered();
-  assert.deepEqual(posted, ["st-1"]);
-  station.callCenter();
-  station.channel.onmessage({ data: "st-2" });
-  assert.equal(station.registration, "registered");
-  station.channel.onmessage({ data: "st-1" });
-  assert.deepEqual([station.registration, hub.state, station.calling, clock.waiting], ["taken", "closed", null, 0]);
-  await registered();
-  assert.equal(station.registration, "registered");
-});
+for (const [who, says] of [
+  ["tab", (id) => station.channel.onmessage({ data: id })],
+  ["machine", (id) => hub.emit("station-replaced", { stationId: id })],
+]) {
+  test(`another ${who} takes over: this one is silent until it is told to be the station again`, async () => {
+    await registered();
+    assert.deepEqual(posted, ["st-1"]);
+    station.callCenter();
+    says("st-2");
+    assert.equal(station.registration, "registered");
+    says("st-1");
+    assert.deepEqual([station.registration, hub.state, station.calling, clock.waiting], ["taken", "closed", null, 0]);
+    await registered();
+    assert.equal(station.registration, "registered");
+  });
+}
 
 test("another camera: streams and a call send its picture", async () => {
   await registered();

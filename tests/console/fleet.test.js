@@ -43,6 +43,11 @@ class FakeApi {
   }
 }
 
+test("a name of blanks and marks alone is none", async () => {
+  const { fleet } = await fleetOf(item("st-1", "online", { name: " \u202e\u200b " }), item("st-2", "online", { name: "夜 gate" }));
+  assert.deepEqual([...fleet.stations.values()].map((station) => station.name), ["", "夜 gate"]);
+});
+
 const item = (stationId, state = "online", more = {}) => ({ stationId, name: "", location: "", tags: [], cameras: [], registered: true, presence: { state, since: 5, via: "mqtt" }, ...more });
 
 async function fleetOf(...items) {

@@ -25,7 +25,11 @@ test("a choice here undoes none of another tab, and that is told here", () => {
   other.set("theme", "dark");
   assert.deepEqual(told, ["muted", "theme"]);
   one.set("view", "rows");
-  other.stored();
+  one.set("language", "zh");
+  other.changed();
+  assert.equal(other.get("language"), null, "not under somebody's hands");
   assert.deepEqual([other.get("muted"), other.get("theme"), other.get("view")], [true, "dark", "rows"]);
   assert.equal(one.get("theme"), "dark");
+  other.set("muted", false);
+  assert.equal(new Preferences(storage).get("language"), "zh");
 });

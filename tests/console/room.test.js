@@ -221,14 +221,16 @@ test("somebody else answers the station while the camera is asked for", async ()
   call.invite();
   hub.emit("station-call-answered", { stationId: "st-2" });
   assert.equal(call.state, "preparing");
-  hub.emit("station-call-answered", { stationId: "st-1" });
+  hub.emit("station-call-answered", { stationId: "st-1", by: "p-9" });
   assert.equal(call.reason, "elsewhere");
 });
 
-test("its own invitation is no answer of somebody else", async () => {
+test("two accept at one moment: its own invitation is no answer of somebody else, another's is", async () => {
   const call = await inviting();
-  hub.emit("station-call-answered", { stationId: "st-1" });
+  hub.emit("station-call-answered", { stationId: "st-1", by: "p-1" });
   assert.equal(call.state, "inviting");
+  hub.emit("station-call-answered", { stationId: "st-1", by: "p-9" });
+  assert.equal(call.reason, "elsewhere");
 });
 
 test("the hub goes while they talk: they go on, nothing more is said to the hub, and its end needs no hub", async () => {

@@ -16,7 +16,7 @@ const FINAL = new Set(["FORBIDDEN", "INVALID_ARGUMENT", "UNAUTHORIZED"]);
 /**
  * The station. Emits `change`, and `identify` when somebody wants to know which one it is.
  *
- * `registration`: `waiting` for the hub, `registering`, `registered`, `refused` (`refusal`: why), `taken` by another tab of this browser.
+ * `registration`: `waiting` for the hub, `registering`, `registered`, `refused` (`refusal`: why), `taken` by another page, of this browser or elsewhere.
  * `calling`: since when it calls and nobody came, null: it does not; `unanswered`: nobody came to the last call.
  */
 export class EdgeStation extends Emitter {
@@ -60,6 +60,7 @@ export class EdgeStation extends Emitter {
     hub.on("station-cmd-start-stream", (request) => this.senders.start(request));
     hub.on("cmd-report-status", () => this.report());
     hub.on("station-command", (command) => this.#commanded(command));
+    hub.on("station-replaced", ({ stationId }) => stationId === this.stationId && this.#takenOver());
     if (channel) channel.onmessage = ({ data }) => data === this.stationId && this.#takenOver();
   }
 
@@ -92,7 +93,7 @@ export class EdgeStation extends Emitter {
     this.emit("change");
   }
 
-  /** The newest tab is the station; two at once would answer each other's calls. */
+  /** The newest page is the station; two at once would answer each other's calls. */
   #takenOver() {
     if (this.registration === "taken") return;
     this.registration = "taken";

@@ -27,6 +27,11 @@ const RELOAD_AFTER = 5_000;
  * @property {number} came when it came; the newest is sent again when somebody begins to look.
  */
 
+/** A name, if there is anything to be seen of it: not blanks and marks of direction alone. */
+function visible(name) {
+  return /[^\s\p{C}\p{Z}]/u.test(name) ? name : "";
+}
+
 /** How a station is, from both. */
 function stateOf(station) {
   return station.online ? station.worst : "gone";
@@ -163,7 +168,7 @@ export class Fleet extends Emitter {
     const { stationId: id, name, location, tags, cameras, registered, presence } = item;
     const { worst = "online", status = null, heard = 0, came = 0 } = old ?? {};
     const { state, since, via = null } = presence;
-    const station = { id, name, location, tags, cameras, registered, online: state === "online", since, via, worst, status, heard, came, state: "gone" };
+    const station = { id, name: visible(name), location, tags, cameras, registered, online: state === "online", since, via, worst, status, heard, came, state: "gone" };
     station.state = stateOf(station);
     this.stations.set(id, station);
     return station;

@@ -25,7 +25,8 @@ const LOST = "UNAVAILABLE: The connection was lost";
 /**
  * A connection to one of the hub's native doors.
  *
- * States: `closed`, `connecting`, `open`, `waiting` (for the next try, at `retryAt`); `lostAt`: since when it has not been open, null: it is, or never was.
+ * States: `closed`, `connecting`, `open`, `waiting` (for the next try, at `retryAt`); `lostAt`: when the hub was heard last before it was
+ * lost, null: it is there, or never was.
  *
  * Emits `state` (state); `welcome` (data) after each connection; `end` (reason) when it will not come back: `KICKED NEW_LOGIN`, `KICKED REVOKED`, or
  * what the hub refused it with; and each push by its own name (data).
@@ -34,6 +35,7 @@ export class HubSocket extends Emitter {
   #socket = null;
   #acks = new Map();
   #nextId = 1;
+  #heardAt = 0;
   #timer = null;
   #pings = null;
   #backoff;
@@ -114,6 +116,7 @@ export class HubSocket extends Emitter {
 
   #received(socket, text) {
     if (socket !== this.#socket) return;
+    this.#heardAt = this.clock.now();
     const frame = JSON.parse(text);
     if (frame.event === "welcome") {
       this.#stopTimers();
@@ -157,7 +160,7 @@ export class HubSocket extends Emitter {
   #lost(socket) {
     if (socket !== this.#socket) return;
     this.#stopTimers();
-    if (this.welcome !== null) this.lostAt = this.clock.now();
+    if (this.welcome !== null) this.lostAt = this.#heardAt;
     this.#drop(4000);
     const wait = this.#backoff.next();
     this.retryAt = this.clock.now() + wait;

@@ -12,7 +12,7 @@ export class Preferences extends Emitter {
   constructor(storage) {
     super();
     this.storage = storage;
-    this.stored();
+    this.#read([]);
   }
 
   get(name) {
@@ -21,16 +21,22 @@ export class Preferences extends Emitter {
 
   set(name, value) {
     if (this.#values[name] === value) return;
-    this.stored(); // else what another tab chose meanwhile would be undone
+    // what another tab chose meanwhile is not undone
+    this.storage.setItem(KEY, JSON.stringify({ ...this.#values, ...this.#kept(), [name]: value }));
     this.#values[name] = value;
-    this.storage.setItem(KEY, JSON.stringify(this.#values));
+    this.changed();
     this.emit("change", name);
   }
 
-  /** Another tab changed what is kept. */
-  stored() {
+  /** Another tab changed what is kept. Its language is that of the next page: this one is not built anew under somebody's hands. */
+  changed() {
+    this.#read(["language"]);
+  }
+
+  #read(but) {
     const kept = this.#kept();
     for (const [name, usual] of Object.entries(DEFAULTS)) {
+      if (but.includes(name)) continue;
       if (typeof kept[name] !== typeof (usual ?? "") || kept[name] === this.#values[name]) continue;
       this.#values[name] = kept[name];
       this.emit("change", name);
@@ -39,7 +45,8 @@ export class Preferences extends Emitter {
 
   #kept() {
     try {
-      return JSON.parse(this.storage.getItem(KEY)) ?? {};
+      const kept = JSON.parse(this.storage.getItem(KEY));
+      return typeof kept === "object" && kept !== null ? kept : {};
     } catch {
       return {}; // somebody else's, or damaged: it is written anew at the next choice
     }

@@ -126,9 +126,15 @@ export class RoomCall extends Emitter {
     on("peer-left", ({ peerId }) => this.#left(peerId));
     on("peer-disconnected", ({ peerId }) => this.#left(peerId));
     for (const [event, field] of Object.entries(FIELDS)) on(event, (data) => this.#signaled(event, data.from, data[field]));
-    on("station-call-answered", ({ stationId }) => this.state === "preparing" && this.roomId === null && this.#early === null && stationId === this.stationId && this.end("elsewhere"));
+    on("station-call-answered", ({ stationId, by }) => this.#answered(stationId, by));
     on("station-disconnected", ({ stationId }) => this.state === "inviting" && stationId === this.stationId && this.end("nobody"));
     on("state", (state) => state !== "open" && this.#cut());
+  }
+
+  /** Two accepted at one moment: the hub says who was first. */
+  #answered(stationId, by) {
+    const calling = this.#early === null && (this.state === "preparing" || this.state === "inviting");
+    if (calling && stationId === this.stationId && by !== this.hub.welcome?.peerId) this.end("elsewhere");
   }
 
   /** Rooms are of a connection to the hub: that which begins next is not in this one. */

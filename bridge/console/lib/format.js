@@ -9,8 +9,16 @@ function made(language, kind, make) {
   return found;
 }
 
+/** Beyond these a number is written with an exponent: 1e308 has 309 digits. */
+const LARGE = 1e12;
+const SMALL = 1e-3;
+
 /** A number with at most `digits` after the point. */
 export function number(language, value, digits = 1) {
+  const size = Math.abs(value);
+  if (size >= LARGE || (size > 0 && size < SMALL)) {
+    return made(language, "e", () => new Intl.NumberFormat(language, { notation: "scientific", maximumFractionDigits: 2 })).format(value);
+  }
   return made(language, `n${digits}`, () => new Intl.NumberFormat(language, { maximumFractionDigits: digits })).format(value);
 }
 

@@ -116,7 +116,7 @@ export class EdgePage extends Part {
   #refusal() {
     const { app } = this;
     const { station, t, stationId: id } = app;
-    if (station.registration === "taken") return t("edge.taken-tab");
+    if (station.registration === "taken") return t("edge.taken-page");
     const { code } = station.refusal ?? {};
     if (code === "FORBIDDEN") return t("edge.refused.FORBIDDEN", { id });
     if (code === "STATION_ALREADY_REGISTERED") return t("edge.refused.taken", { id });

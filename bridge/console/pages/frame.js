@@ -28,7 +28,7 @@ export function adopt(app, make) {
   });
   addEventListener("storage", () => {
     app.session.stored();
-    app.preferences.stored();
+    app.preferences.changed();
   });
   addEventListener("online", () => app.hub.retry());
   document.addEventListener("visibilitychange", () => {

@@ -77,7 +77,10 @@ export class StationPage extends Part {
       app.fleet.on("presence", (station) => station.id === stationId && this.#readVia()),
       app.fleet.on("loaded", () => this.#readVia()),
       app.hub.on("state", draw),
-      app.hub.on("welcome", draw),
+      app.hub.on("welcome", () => {
+        if (!this.#asking) setText(this.asked, ""); // an answer, or a failure, of before
+        draw();
+      }),
       app.streams.hold(stationId),
       () => app.fleet.watch(this, []),
     );

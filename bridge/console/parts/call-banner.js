@@ -84,7 +84,14 @@ export class CallBanner extends Part {
     if (this.hidden) this.#stop();
     else this.#ticking ??= setInterval(() => this.#tick(), 1_000);
     if (!this.hidden) this.#tick();
-    if (had && !this.contains(document.activeElement)) this.#giveBack();
+    if (had && !this.contains(document.activeElement)) this.#keepFocus();
+  }
+
+  /** The row that had it is gone: the next one's refusal takes it, which a key that is pressed once more does least harm to. */
+  #keepFocus() {
+    const [next] = this.#rows.values();
+    if (next) next.decline.focus();
+    else this.#giveBack();
   }
 
   #drawSound(rings) {

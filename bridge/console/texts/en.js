@@ -496,7 +496,7 @@ export default {
   "edge.state.taken": "In use elsewhere",
   "edge.refused.FORBIDDEN": "Whoever is signed in may not speak for station {id}. Leave, and sign in with its device key; accounts and guests may do it only where the hub runs with --open-registration.",
   "edge.refused.taken": "Somebody else is connected as station {id}. It is tried again every ten seconds.",
-  "edge.taken-tab": "This station was opened in another tab of this browser, which speaks for it now.",
+  "edge.taken-page": "This station was opened in another tab or on another machine, which speaks for it now.",
   "edge.retry": "Try again",
   "edge.use-here": "Use it here",
   "edge.revoked": "The station has a new key, or was deleted. Sign in with its current key.",

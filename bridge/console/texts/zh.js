@@ -491,7 +491,7 @@ export default {
   "edge.state.taken": "已在别处使用",
   "edge.refused.FORBIDDEN": "当前登录者无权代表站点 {id}。请退出并使用该站点的设备密钥登录；仅当中枢以 --open-registration 运行时，账户和访客才可以。",
   "edge.refused.taken": "已有其他人以站点 {id} 连接。每十秒自动重试。",
-  "edge.taken-tab": "此站点已在本浏览器的另一个标签页中打开，现由该标签页代表。",
+  "edge.taken-page": "该站点已在其他标签页或其他机器上打开，现在由那里代表它。",
   "edge.retry": "重试",
   "edge.use-here": "在此使用",
   "edge.revoked": "该站点已更换密钥或已被删除，请使用当前密钥登录。",
