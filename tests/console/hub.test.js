@@ -127,6 +127,15 @@ test("a socket that never opens is given up", () => {
   assert.equal(hub.retryAt, clock.now() + 500);
 });
 
+test("a socket that is closing already is not written to", async () => {
+  open();
+  sockets[0].readyState = 2;
+  const before = sockets[0].sent.length;
+  hub.send("station-status-update");
+  await assert.rejects(hub.request("create-room"), { code: "UNAVAILABLE" });
+  assert.equal(sockets[0].sent.length, before);
+});
+
 test("closed by hand, nothing is left to happen, and late frames are not heard", async () => {
   open();
   const asked = hub.request("create-room");

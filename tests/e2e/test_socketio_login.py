@@ -144,7 +144,8 @@ async def test_admin(scene: Scene) -> None:  # noqa: F811
     await admin.request("ping")
     assert [name for name in admin.log if name != "upgrade"][:3] == ["connect", "monitor-update", "ack"]
     updates = [(await admin.push())[1] for _ in range(3)]
-    assert set(updates[0]) == {"timestamp", "rooms", "stats", "onlineUsers", "roomCount", "stations", "mqtt", "bridge"}
+    old = {"timestamp", "rooms", "stats", "onlineUsers", "roomCount"}
+    assert set(updates[0]) == old | {"stations", "mqtt", "bridge", "broker"}
     for update in updates:
         assert set(update["stats"]) == {"memory", "cpu", "disk", "uptime"}
         assert set(update["stats"]["memory"]) == {"used", "total", "percentage"}

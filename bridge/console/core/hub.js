@@ -9,6 +9,8 @@ const OPENS_WITHIN = 10_000;
 /** A browser does not see the hub's pings: one event in so many milliseconds finds out that nobody is there any more. */
 const PING_EVERY = 20_000;
 const ACK_WITHIN = 10_000;
+/** `WebSocket.OPEN`; there is no WebSocket where the models are tested. */
+const OPEN = 1;
 
 /** What the hub answered instead of an ack; `message` is `CODE: text`. */
 export class HubError extends Error {
@@ -88,7 +90,7 @@ export class HubSocket extends Emitter {
    * @throws {HubError} the hub's own, or UNAVAILABLE where there is no connection or no answer.
    */
   request(event, data = {}, within = ACK_WITHIN) {
-    if (this.state !== "open") return Promise.reject(new HubError("UNAVAILABLE: Not connected to the hub"));
+    if (!this.#writable) return Promise.reject(new HubError("UNAVAILABLE: Not connected to the hub"));
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       const timer = this.clock.setTimeout(() => {
@@ -102,7 +104,12 @@ export class HubSocket extends Emitter {
 
   /** Sends an event that needs no ack; nothing where there is no connection. */
   send(event, data = {}) {
-    if (this.state === "open") this.#socket.send(JSON.stringify({ event, data }));
+    if (this.#writable) this.#socket.send(JSON.stringify({ event, data }));
+  }
+
+  /** A socket that is closing takes no more, though it is still ours for a moment. */
+  get #writable() {
+    return this.state === "open" && !(this.#socket.readyState > OPEN);
   }
 
   #connect() {

@@ -3,6 +3,7 @@ import { isStationId, STATION_ID } from "../core/ids.js";
 import { claimsOf } from "../core/session.js";
 import { fill, h, Part } from "../lib/dom.js";
 import { LanguageChoice, ThemeChoice } from "../parts/choices.js";
+import { setTitle } from "../parts/title.js";
 
 export class EdgeSignIn extends Part {
   constructor(app) {
@@ -12,7 +13,7 @@ export class EdgeSignIn extends Part {
 
   make() {
     const { t, ended, stationId } = this.app;
-    document.title = `${t("edge.title")} · StationHub`;
+    setTitle(t("edge.title"));
     this.told = h("p", { class: "told bad", role: "alert", hidden: true });
     this.stationId = h("input", { name: "stationId", required: true, pattern: STATION_ID, maxLength: 64, value: stationId, autocomplete: "off", spellcheck: false, title: t("edge.id-hint") });
     fill(

@@ -7,6 +7,7 @@ import { CallStage } from "../parts/call-stage.js";
 import { LanguageChoice, ThemeChoice } from "../parts/choices.js";
 import { Connection } from "../parts/connection.js";
 import { Notices } from "../parts/notices.js";
+import { setTitle } from "../parts/title.js";
 
 /** Milliseconds that a call which ended is still told of. */
 const ENDED_FOR = 4_000;
@@ -26,7 +27,7 @@ export class EdgePage extends Part {
   make() {
     const { app } = this;
     const { t, stationId } = app;
-    document.title = `${stationId} · StationHub`;
+    setTitle(stationId);
     this.state = h("span", { class: "state", role: "status" });
     this.refusal = h("div", { class: "told bad edge-refusal", role: "alert", hidden: true });
     this.retry = h("button", { type: "button", onclick: () => this.#again() });

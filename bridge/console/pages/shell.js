@@ -7,6 +7,7 @@ import { Connection } from "../parts/connection.js";
 import { LanguageChoice, ThemeChoice } from "../parts/choices.js";
 import { Notices } from "../parts/notices.js";
 import { resolve } from "./routes.js";
+import { setTitle } from "../parts/title.js";
 
 export class Shell extends Part {
   constructor(app) {
@@ -65,7 +66,7 @@ export class Shell extends Part {
     if (key === this.key) return; // the role may have changed, the page has not
     this.key = key;
     fill(this.main, new page(app, params));
-    document.title = `${this.main.querySelector("h1")?.textContent ?? app.t(route.title)} · StationHub`;
+    setTitle(this.main.querySelector("h1")?.textContent ?? app.t(route.title));
     if (moved) this.main.focus();
   }
 

@@ -2,6 +2,7 @@
 import { tokenProblem } from "../core/session.js";
 import { fill, h, Part } from "../lib/dom.js";
 import { LanguageChoice, ThemeChoice } from "../parts/choices.js";
+import { setTitle } from "../parts/title.js";
 
 export class SignIn extends Part {
   #registering = false;
@@ -13,7 +14,7 @@ export class SignIn extends Part {
 
   make() {
     const { t, ended } = this.app;
-    document.title = `${t("signin.title")} · StationHub`;
+    setTitle(t("signin.title"));
     this.told = h("p", { class: "told bad", role: "alert", hidden: true });
     this.account = h("form", { onsubmit: (event) => this.#submit(event, this.#account) });
     this.#showAccount();

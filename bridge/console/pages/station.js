@@ -8,6 +8,7 @@ import { CameraView } from "../parts/camera-view.js";
 import { CommandPanel } from "../parts/command-panel.js";
 import { DeviceCard } from "../parts/device-card.js";
 import { EventList } from "../parts/event-list.js";
+import { setTitle } from "../parts/title.js";
 
 const MAX_DEVICES = 100;
 const MAX_CAMERAS = 32;
@@ -140,6 +141,7 @@ export class StationPage extends Part {
     const { t, texts } = this.app;
     const via = station.via ?? this.#via;
     setText(this.heading, station.name || station.id);
+    setTitle(this.heading.textContent); // a link opens the page before the list of names is there
     this.state.dataset.state = station.state;
     setText(this.state, t(`state.${station.state}`));
     setText(this.fact.id, station.id);

@@ -1,6 +1,7 @@
 """A browser as a station: how it signs in, what it reports, what it does when it is told to."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import httpx
@@ -103,16 +104,22 @@ async def test_device_key(console: Console) -> None:
 async def test_the_key_brings_it_back(console: Console) -> None:
     """Its token ended while nobody was there: the station signs in again by the key that it kept; without one it says so."""
     key = await enter(console)
-    page, other = await visit(console), await visit(console)
-    for one, keeps in ((page, True), (other, False)):
-        await one.get_by_label("Keep the key").set_checked(keeps)
-        await by_key(one, key)
-        await in_service(one)
-    for peer in [peer for peer in console.hub.gateway.peers.values() if peer.identity.type == "station"]:
-        peer.close(4401, "UNAUTHORIZED: Unauthorized")
-    await expect(other.get_by_role("alert")).to_contain_text("Your session has ended")
+    socket = partial(console.hub.services.presence.socket, "st-1")
+    page = await visit(console)
+    await by_key(page, key)
     await in_service(page)
-    await until(lambda: console.hub.services.presence.online("st-1"))
+    first = socket()
+    console.hub.gateway.peers[first or ""].close(4401, "UNAUTHORIZED: Unauthorized")
+    await until(lambda: socket() not in (None, first))
+    await in_service(page)
+
+    other = await visit(console)
+    await other.get_by_label("Keep the key").uncheck()
+    await by_key(other, key)
+    await in_service(other)
+    await expect(page.get_by_text("which speaks for it now")).to_be_visible()
+    console.hub.gateway.peers[socket() or ""].close(4401, "UNAUTHORIZED: Unauthorized")
+    await expect(other.get_by_role("alert")).to_contain_text("Your session has ended")
 
 
 async def test_status(console: Console) -> None:
