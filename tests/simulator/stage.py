@@ -82,6 +82,7 @@ def make_world(
         {
             "name": "test",
             "settle": 1.0,
+            "late": 1.0 if schedule else 30.0,  # by a real clock a slow machine would be accused
             "stations": {"count": stations} | (fleet or {}),
             "browsers": {"count": 4, "think": [0.01, 0.03]} | browsers,
             "stages": [{"name": "all", "duration": 1, "shape": "linear", "browsers": "100%"}],
