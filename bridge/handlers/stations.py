@@ -77,9 +77,9 @@ def register(gateway: Gateway, peer: Peer, data: Register) -> StationOnly:
         raise
     if before not in (None, station_id):
         gateway.services.station_unregistered(before or "", peer.peer_id)
-    if older not in (None, peer.peer_id):
+    if older is not None and older != peer.peer_id:
         # commands go to the newest; who is not told goes on calling, and is never answered
-        gateway.push(older or "", "station-replaced", {"stationId": station_id}, station=station_id)
+        gateway.push(older, "station-replaced", {"stationId": station_id}, station=station_id)
     return StationOnly(station_id=station_id)
 
 

@@ -3,7 +3,7 @@
 import re
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -142,9 +142,9 @@ class Console(World):
         return [url for url in self.requests if not url.startswith(schemes) and not ours.match(url.split("://")[1])]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    """The browser of a module; without one its tests are skipped."""
+@asynccontextmanager
+async def running_chromium() -> AsyncIterator[Browser]:
+    """The browser; where there is none, the tests that need it are skipped."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is not installed (apt install chromium)")
@@ -152,6 +152,13 @@ async def chromium() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=program, args=list(FLAGS))
         yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    """The browser of a module."""
+    async with running_chromium() as browser:
+        yield browser
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -1,29 +1,23 @@
 """The whole as it is run: a `hub serve`, a simulated fleet whose cameras stream, and an operator who uses the keyboard alone."""
 
 import re
-import shutil
 
-import pytest
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
 from tests.e2e.conftest import SECRET
 from tests.e2e.console.calling import plays
-from tests.e2e.console.conftest import FLAGS, PICTURES, WAIT
+from tests.e2e.console.conftest import PICTURES, WAIT, running_chromium
 from tests.e2e.shell import Shell
 
 
 async def test_an_operators_day(shell: Shell) -> None:
     """Signs in, finds a station, opens its gate, looks through its camera, and comes back to the wall."""
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("chromium is not installed (apt install chromium)")
     _, hub = await shell.serve(HUB_JWT_SECRET=SECRET)
     fleet = ("--stations", "30", "--browsers", "0", "--interval", "1", "--duration", "0", "--video", "3", "--quiet")
     addresses = ("--mqtt", hub["mqtt"], "--http", hub["http"])
     await shell.start("simulate", *fleet, *addresses, "--prefix", "car", HUB_JWT_SECRET=SECRET)
     _, token, _ = await shell.run("token", "--user", "night", "--role", "operator", HUB_JWT_SECRET=SECRET)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+    async with running_chromium() as browser:
         page = await browser.new_page(locale="en-GB", viewport={"width": 1280, "height": 800})
         page.set_default_timeout(WAIT)
         trouble: list[str] = []
@@ -56,4 +50,3 @@ async def test_an_operators_day(shell: Shell) -> None:
         await page.get_by_role("link", name="Back to the fleet").press("Enter")
         await expect(page.locator(".tile-link:visible")).to_have_text(["car-00002"])
         assert trouble == []
-        await browser.close()
