@@ -204,6 +204,8 @@ class Intake:
         services = self._services
         if payload:
             services.change_presence(services.presence.verdict(station_id, decode(Verdict, payload), retained=retained))
+        else:
+            services.change_presence(services.presence.cleared(station_id))
 
     def _socket(self, ids: str, payload: bytes, _: bool) -> None:
         station_id, peer_id = ids.split("/")

@@ -254,6 +254,8 @@ class Presence:
 
     def verdict(self, station_id: str, verdict: Verdict, *, retained: bool) -> list[Effect]:
         """Another node's verdict, or one kept from before this node's start."""
+        if not retained and verdict.nid == self._nid and station_id not in self._stations:
+            return []  # the echo of what was forgotten since
         station = self._station(station_id)
         if station.verdict is not None and verdict.version <= station.verdict.version:
             older = verdict.nid != self._nid == station.verdict.nid and verdict.version < station.verdict.version
@@ -282,6 +284,15 @@ class Presence:
         for peer_id in station.sockets:
             self._station_of.pop(peer_id, None)
         return self._tell(station_id, station, False) if station.told else []
+
+    def cleared(self, station_id: str) -> list[Effect]:
+        """The station's record is gone: some node heard that it was deleted. What this node decided since stands."""
+        station = self._stations.get(station_id)
+        if station is None or station.verdict is None:
+            return []
+        if station.verdict.nid == self._nid:
+            return [PublishVerdict(station_id, station.verdict)]
+        return self.forget(station_id)
 
     # ---- the link, the nodes, and time
 

@@ -460,8 +460,6 @@ class Services:
             record = RevokedRecord(valid_from=valid_from, deleted=deleted)
             self.publish(topics.LIVE_REVOKED(station_id), record, retain=True)
         self.station_revoked(station_id, deleted=deleted)
-        if deleted:
-            self.publish(topics.LIVE_STATION(station_id), None, retain=True)
 
     def station_revoked(self, station_id: str, *, deleted: bool) -> None:
         """The credentials know it: whoever is still connected with what was revoked is cut off."""
@@ -471,6 +469,8 @@ class Services:
             self.board.forget(station_id)
             self.calls.over(station_id)
             self.change_presence(self.presence.forget(station_id))
+            # by each node: this one may have written a verdict after the node that deleted it had cleared the record
+            self.publish(topics.LIVE_STATION(station_id), None, retain=True)
 
 
 def _new_room_id() -> str:

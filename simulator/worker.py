@@ -47,6 +47,8 @@ TOO_LATE: Final = 0.5
 LOOK: Final = 0.1
 LAST_STATUSES: Final = 2.0
 """Seconds that the last statuses, and the news that stations left, may take."""
+TWO_LOOKS: Final = 2.5
+"""Seconds in which judges, who are asked each second, have looked twice: what is missing at one look alone is no finding."""
 
 
 class Worker:
@@ -252,7 +254,7 @@ class Worker:
             goodbye = goodbye and ask
         await _within(OPEN_REQUESTS, *self._stopping)
         await asyncio.sleep(LAST_STATUSES)
-        patience = schedule.real() + self._plan.scenario.settle
+        patience = schedule.real() + self._plan.scenario.settle + TWO_LOOKS
         while world.presence.seen() > 0 and schedule.real() < patience:  # noqa: ASYNC110  # judges are pure and wake nobody
             await asyncio.sleep(LOOK)
         now = schedule.real()

@@ -44,10 +44,11 @@ class FakeBroker:
             self.retained.pop(topic, None)
         self._queue += [lambda link=link: link.receive(topic, payload) for link in self.links]  # type: ignore[misc]
 
-    def settle(self) -> None:
-        """Delivers until nothing new comes of it."""
-        while self._queue:
+    def settle(self, deliveries: int | None = None) -> None:
+        """Delivers until nothing new comes of it, or so many times to one link."""
+        while self._queue and deliveries != 0:
             self._queue.pop(0)()
+            deliveries = None if deliveries is None else deliveries - 1
 
 
 class FakeLink:

@@ -260,6 +260,44 @@ def test_a_third_node_finds_everything(cluster: Cluster) -> None:
     assert [event for event, _ in browser.take() if event != "batch-station-status-update"] == []
 
 
+class TestDeleted:
+    """A station that one node deletes while the other hears of it comes back nowhere."""
+
+    @pytest.mark.parametrize("owner", NODES)
+    @pytest.mark.parametrize("way", ["socket", "mqtt"])
+    def test_while_it_comes(self, cluster: Cluster, owner: str, way: str) -> None:
+        """Its birth, or its socket's record, is still on its way to one of them, and the verdict on its way to the other."""
+        here, there, station_id = cluster.here, cluster.there, cluster.owned_by(owner)
+        browsers = [here.join(), there.join(identity("u2"))]
+        station = there.join(identity(station=station_id))
+        if way == "socket":
+            dispatch(there.gateway, station, "station-register", {"stationId": station_id}, lambda _, error: None)
+        else:
+            there.link.publish(f"stations/{station_id}/online", b'{"sessionId":"s1"}')
+            cluster.broker.settle(2)
+        here.gateway.revoke_station(station_id, None, 1.0)
+        cluster.broker.settle()
+        there.gateway.disconnect(station)
+        cluster.broker.settle()
+        for bench, browser in zip((here, there), browsers, strict=True):
+            told = [event for event, _ in browser.take()]
+            assert told == ["station-connected", "station-disconnected"] * (len(told) // 2)
+            assert bench.services.presence.online_ids() == []
+        kept = cluster.broker.retained.get(f"live/stations/{station_id}", b"")
+        assert not kept or b'"state":"offline"' in kept
+
+    def test_entered_again_meanwhile(self, cluster: Cluster) -> None:
+        """The other node's word that it was deleted is late: what was decided since stands, for nodes to come, too."""
+        station_id = cluster.owned_by(NODES[0])
+        cluster.here.station(station_id)
+        cluster.here.gateway.revoke_station(station_id, None, 1.0)
+        cluster.here.link.publish(f"stations/{station_id}/online", b'{"sessionId":"s2"}')
+        cluster.broker.settle()
+        late = Bench(nid="cccccccc", broker=cluster.broker, clock=cluster.clock)
+        for bench in (cluster.here, cluster.there, late):
+            assert bench.services.presence.online_ids() == [station_id]
+
+
 RINGING, ANSWERED = "station-incoming-call", "station-call-answered"
 
 
