@@ -188,7 +188,8 @@ async def test_nodes_station(nodes: Nodes, stack: AsyncExitStack, how: str) -> N
             assert await key_opens(hub, "st-1", answer.json()["key"])
         else:
             async with asyncio.timeout(GUARD):
-                while await station_ids(hub, "/stations"):  # the socket's last word is still on its way between them
+                # the socket's last word is still on its way between them, and nothing tells of it
+                while await station_ids(hub, "/stations"):  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
 
 
