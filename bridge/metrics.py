@@ -38,6 +38,12 @@ class _Counters(Collector):
             ("stationhub_commands_open", "Commands that wait for a reply", len(services.commands)),
             ("stationhub_calls_open", "Calls of stations that nobody has answered yet", len(services.calls.open())),
             ("stationhub_nodes", "Hub nodes alive", len(services.nodes.alive)),
+            ("stationhub_history_stations", "Stations whose numbers are kept", len(services.history or ())),
+            (
+                "stationhub_history_bytes",
+                "Bytes that they take (--history)",
+                services.history.bytes if services.history is not None else 0,
+            ),
         ):
             yield GaugeMetricFamily(name, text, value)
         for name, text, value in (
@@ -62,6 +68,11 @@ class _Counters(Collector):
             ),
             ("stationhub_statuses", "Status messages", board.received),
             ("stationhub_statuses_clamped", "Statuses from the future, given the hub's time", board.clamped),
+            (
+                "stationhub_history_refused",
+                "Reports whose numbers were not kept for want of room (--history)",
+                services.history.refused if services.history is not None else 0,
+            ),
             ("stationhub_events", "Events of browsers and WebSocket stations", gateway.counters.events),
             ("stationhub_logins_refused", "Tokens refused", gateway.counters.refused),
         ):

@@ -43,6 +43,7 @@ from hub.nodes import new_node_id
 from hub.passwords import Passwords
 from hub.services import TICK, Services
 from hub.stations import Stations
+from hub.status import SAMPLE
 from hub.store.database import Database, Session, StoreDown
 from hub.store.sessions import StoredSessions
 
@@ -112,6 +113,7 @@ class Hub:
             self.authenticator,
             room_expiry=settings.room_expiry,
             will_grace=settings.will_grace,
+            history=settings.history,
             nid=nid,
         )
         self.passwords = Passwords()
@@ -178,6 +180,7 @@ class Hub:
             (TICK, self.services.tick),
             (FLUSH, self.gateway.flush),
             (INTERVAL, self.monitor.tell),
+            *([(SAMPLE, self.services.board.sample)] if self.services.history is not None else []),
         ):
             self._tasks.append(asyncio.create_task(_every(seconds, work), name=work.__qualname__))
         self._tasks.append(asyncio.create_task(self._prune(), name="prune"))

@@ -35,6 +35,7 @@ from hub.auth import station_key, user_key
 from hub.authentication import Authenticator
 from hub.calls import Calls
 from hub.commands import Commands, Outcome, Streams
+from hub.history import History
 from hub.link import Link, LinkDown
 from hub.nodes import BEAT, Nodes, new_node_id, node_of
 from hub.status import StatusBoard
@@ -108,6 +109,7 @@ class Services:
         authenticator: what it admits is told to the other nodes, and what they admit to it.
         room_expiry: seconds that an empty room is kept.
         will_grace: see `Presence`.
+        history: megabytes that the stations' numbers of the last ten minutes may take; 0: none are kept.
         nid: the node id.
     """
 
@@ -121,6 +123,7 @@ class Services:
         *,
         room_expiry: float = 600.0,
         will_grace: float = 3.0,
+        history: int = 0,
         nid: str | None = None,
     ) -> None:
         self.link, self.clock = link, clock
@@ -136,7 +139,8 @@ class Services:
             will_grace=will_grace,
         )
         self.rooms = rooms.Rooms(self.nid, clock, owns=self.nodes.owns, new_id=_new_room_id, empty_after=room_expiry)
-        self.board = StatusBoard(clock)
+        self.history = History(history * 1_000_000) if history else None
+        self.board = StatusBoard(clock, self.history)
         self.commands = Commands(clock)
         self.streams = Streams(clock)
         self.calls = Calls(clock)
@@ -196,6 +200,8 @@ class Services:
         self.change_rooms(self.rooms.adopt())
         self.change_rooms(self.rooms.tick())
         self.streams.tick()
+        if self.history is not None:
+            self.history.expire(now)
         for station_id, asked in list(self._asked.items()):
             live = {peer: until for peer, until in asked.items() if until > now}
             if live:

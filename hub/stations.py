@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from devices.messages import Verdict
 from hub.audit import Audit, Author
 from hub.credentials import Credential, hash_key, new_key
+from hub.history import Recorded
 from hub.services import Services
 from hub.shared_read import SharedRead
 from hub.station_list import StationFilter, cut, shown
@@ -137,6 +138,12 @@ class Stations:
         """Raises NoSuchStation when there is none; asks no database about one that is online."""
         if not self._services.presence.online(station_id):
             await self.read(station_id)
+
+    async def history(self, station_id: str) -> Recorded:
+        """The numbers that it reported in the last ten minutes, as far as they are kept. Raises NoSuchStation."""
+        await self.require(station_id)
+        history = self._services.history
+        return Recorded([], []) if history is None else history.of(station_id, self._services.clock.monotonic())
 
     def _station(self, station_id: str, entry: StationRow | None, *, status: bool = True) -> Station:
         board = self._services.board

@@ -1,25 +1,31 @@
 """From 10,000 status messages to one frame (architecture.md section 6), as a pure state machine.
 
 A message costs one dictionary store on arrival. `flush` validates the newest of each station that somebody watches, drops
-and counts what is stale or invalid, and encodes each station's JSON once. Nothing is parsed that no one will see.
+and counts what is stale or invalid, and encodes each station's JSON once. What nobody watches is parsed for the history alone,
+one status of each station in five seconds.
 
 Of each station that was read, the worst state of its devices is known as well; `moved` names those that changed it.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
 from pydantic import ValidationError
 
 from devices.clock import Clock
 from devices.messages import DeviceState, MessageError, Status, load, pack, why
+from hub.history import EVERY, History
 
-__all__ = ["FUTURE_MS", "STALE_MS", "Counters", "Stale", "StatusBoard", "read_status"]
+__all__ = ["FUTURE_MS", "SAMPLE", "STALE_MS", "Counters", "Stale", "StatusBoard", "read_status"]
 
 STALE_MS = 15_000
 """A status older than this is dropped and counted (contract.md section 4)."""
 FUTURE_MS = 60_000
 """A status from further in the future than this gets the hub's time (contract.md section 4)."""
+SAMPLE: Final = 0.05
+"""Seconds between two calls of `sample`."""
+_STEPS: Final = round(EVERY / SAMPLE)
 
 
 class Stale(MessageError):
@@ -36,8 +42,8 @@ class Counters:
     clamped: int = 0
 
 
-def read_status(station_id: str, raw: bytes, arrived_ms: int, counters: Counters) -> tuple[bytes, DeviceState]:
-    """One station's status as the JSON that browsers get, and the worst state of its devices.
+def read_status(station_id: str, raw: bytes, arrived_ms: int, counters: Counters) -> tuple[bytes, Status]:
+    """One station's status as the JSON that browsers get, and as the hub reads it.
 
     The topic's id wins over the payload's; a missing `updatedAt` becomes the hub's time, a missing `summary` is computed,
     extra fields pass through.
@@ -64,16 +70,20 @@ def read_status(station_id: str, raw: bytes, arrived_ms: int, counters: Counters
     value.setdefault("devices", [])
     value["summary"] = status.summarized().model_dump()
     try:
-        return pack(value), status.worst()
+        return pack(value), status
     except TypeError:  # orjson's own error is a TypeError
         raise MessageError("data: nested too deep") from None
 
 
 class StatusBoard:
-    """The newest status of every station."""
+    """The newest status of every station.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    Args:
+        history: gets the numbers of what is read; None: nobody does.
+    """
+
+    def __init__(self, clock: Clock, history: History | None = None) -> None:
+        self._clock, self._history = clock, history
         self.counters = Counters()
         self._raw: dict[str, tuple[bytes, int]] = {}
         self._json: dict[str, bytes] = {}
@@ -81,6 +91,8 @@ class StatusBoard:
         self._state: dict[str, DeviceState] = {}
         # what the state was when a window of `moved` began, of the stations whose state changed since
         self._before: dict[str, DeviceState | None] = {}
+        self._round: list[str] = []
+        self._step = 0
 
     def __len__(self) -> int:
         """How many stations have ever sent a status."""
@@ -97,7 +109,7 @@ class StatusBoard:
         if waiting is None:
             return None
         try:
-            encoded, state = read_status(station_id, *waiting, self.counters)
+            encoded, status = read_status(station_id, *waiting, self.counters)
         except Stale:
             self.counters.stale += 1
             return None
@@ -106,7 +118,10 @@ class StatusBoard:
             return None
         self._json[station_id] = encoded
         self._new[station_id] = None
-        before = self._state.get(station_id)
+        if self._history is not None:
+            waited = (self._clock.wall_ms() - waiting[1]) / 1000
+            self._history.take(station_id, status.devices, self._clock.monotonic() - max(0.0, waited))
+        before, state = self._state.get(station_id), status.worst()
         if state != before:
             self._before.setdefault(station_id, before)
             self._state[station_id] = state
@@ -116,6 +131,17 @@ class StatusBoard:
         """The station was deleted."""
         for kept in (self._raw, self._json, self._new, self._state, self._before):
             kept.pop(station_id, None)
+        if self._history is not None:
+            self._history.forget(station_id)
+
+    def sample(self) -> None:
+        """Reads, for the history, what waits of some of the stations: of all of them in five seconds, each at its turn."""
+        if self._step == 0:
+            self._round = [*self._json, *(station_id for station_id in self._raw if station_id not in self._json)]
+        first, self._step = self._step, (self._step + 1) % _STEPS
+        count = len(self._round)
+        for station_id in self._round[count * first // _STEPS : count * (first + 1) // _STEPS]:
+            self.read(station_id)
 
     def is_new(self, station_id: str) -> bool:
         """Whether the next `flush` names the station."""

@@ -14,6 +14,7 @@ __all__ = [
     "NewStation",
     "RotatedKey",
     "StationChanges",
+    "StationHistory",
     "StationItem",
     "StationPage",
     "StationPresence",
@@ -96,6 +97,26 @@ class StationItem(Message):
             description="The last status; null: none yet, or in a list whose statuses are larger than 4 MB together."
         ),
     ]
+
+
+class SeriesItem(Message):
+    """One number of one device, a value for each time; null where that report had none."""
+
+    device_id: str
+    metric: str
+    values: list[float | None]
+
+
+class StationHistory(Message):
+    """What a station's devices reported in the last ten minutes: of five seconds at most one report, the newest, to seven digits.
+
+    It begins when the hub started, or came to have room for it (`--history`). Milliseconds since 1970, by the hub's clock.
+    """
+
+    station_id: str
+    now: int
+    times: Annotated[list[int], Field(description="When the reports came, oldest first.")]
+    series: list[SeriesItem]
 
 
 class RotatedKey(Message):

@@ -16,6 +16,7 @@ from bridge.http.station_models import (
     NewStation,
     RotatedKey,
     StationChanges,
+    StationHistory,
     StationItem,
     StationPage,
     Tag,
@@ -109,6 +110,19 @@ async def read_station(stations: StationsOf, who: Viewer, station_id: StationIdP
         return _json(_item(await stations.read(station_id), who))
     except NoSuchStation:
         raise HTTPException(404, NO_SUCH_STATION) from None
+
+
+@router.get("/{station_id}/history", response_model=StationHistory, responses=responses(400, 401, 403, 404, 503))
+async def read_history(gateway: GatewayOf, stations: StationsOf, _: Viewer, station_id: StationIdPath) -> Response:
+    """The numbers of the last ten minutes, for charts."""
+    try:
+        ages, series = await stations.history(station_id)
+    except NoSuchStation:
+        raise HTTPException(404, NO_SUCH_STATION) from None
+    now = gateway.services.clock.wall_ms()
+    times = [now - round(age * 1000) for age in ages]
+    items = [{"deviceId": one.device_id, "metric": one.metric, "values": one.values} for one in series]
+    return _json({"stationId": station_id, "now": now, "times": times, "series": items})
 
 
 @router.patch("/{station_id}", response_model=StationItem, responses=responses(400, 401, 403, 404, 503))

@@ -9,14 +9,23 @@ import { FakeClock } from "./fakes.js";
 function world() {
   const clock = new FakeClock();
   const fleet = new Emitter();
-  const history = new History({ fleet, clock });
+  const asked = [];
+  const api = { get: (path) => new Promise((resolve, reject) => asked.push({ path, resolve, reject })) };
+  const history = new History({ fleet, api, clock });
   let reports = 0;
   const report = (metrics, { id = "st-1", deviceId = "d", heard = clock.now(), updatedAt = ++reports } = {}) => {
     const devices = [{ deviceId, metrics }];
     fleet.emit("status", { id, heard, status: { stationId: id, updatedAt, devices } });
   };
   const runs = (metric = "temp", id = "st-1", deviceId = "d") => history.runs(id, deviceId, metric).map((run) => run.map(({ value }) => value));
-  return { clock, fleet, history, report, runs, values: (...of) => runs(...of).flat() };
+  /** The hub answers: reports of one number, so many seconds ago. */
+  const recall = async (ages, values, { id = "st-1", metric = "temp", ahead = 0 } = {}) => {
+    const done = history.recall(id);
+    const now = clock.now() - ahead;
+    asked.shift().resolve({ stationId: id, now, times: ages.map((age) => now - age * 1000), series: [{ deviceId: "d", metric, values }] });
+    await done;
+  };
+  return { clock, fleet, history, report, runs, asked, recall, values: (...of) => runs(...of).flat() };
 }
 
 test("numbers are kept with the time they came, the window's, oldest first", () => {
@@ -113,6 +122,77 @@ test("a status of any shape is taken", () => {
   const { fleet, values } = world();
   for (const status of [{}, { devices: null }, { devices: [null, {}, { metrics: null }, { deviceId: "d", metrics: { temp: 1 } }] }]) fleet.emit("status", { id: "st-1", heard: 0, status });
   assert.deepEqual(values(), []); // heard in 1970: not of the window
+});
+
+test("what the hub kept comes before what this page saw, by this page's clock", async () => {
+  const { clock, history, report, runs, recall } = world();
+  const changed = [];
+  history.on("change", (id) => changed.push(id));
+  report({ temp: 9 });
+  clock.pass(1000);
+  report({ temp: 10 });
+  await recall([16, 11, 6, 1], [1, 2, null, 8], { ahead: 40_000 });
+  assert.deepEqual(runs(), [[1, 2], [9, 10]]);
+  const [[first]] = history.runs("st-1", "d", "temp");
+  assert.deepEqual(first, { time: clock.now() - 16_000, value: 1 });
+  assert.equal(changed.length, 3);
+  clock.pass(1000);
+  report({ temp: 11 });
+  assert.deepEqual(runs(), [[1, 2], [9, 10, 11]]);
+});
+
+test("a line that is filled in is whole at the hub's pace, and broken where the hub heard nothing", async () => {
+  const { clock, report, runs, recall } = world();
+  for (let n = 0; n < 5; n++) {
+    clock.pass(1000);
+    report({ temp: n });
+  }
+  await recall([120, 115, 60, 50, 35, 20, 10], [1, 2, 3, 4, 5, 6, 7]);
+  assert.deepEqual(runs(), [[1, 2], [3, 4, 5, 6, 7, 0, 1, 2, 3, 4]]);
+});
+
+test("what this page missed while it had no connection is filled in, once, and nothing else changes", async () => {
+  const { clock, report, runs, recall } = world();
+  report({ temp: 1 });
+  clock.pass(30_000);
+  report({ temp: 5 });
+  for (let twice = 0; twice < 2; twice++) {
+    await recall([30.5, 25, 20, 15, 10, 5, 0.5], [1, 2, 3, 4, 4.5, 4.7, 5]);
+    assert.deepEqual(runs(), [[1, 2, 3, 4, 4.5, 4.7, 5]]);
+  }
+});
+
+test("a station that this page has not heard of yet has its line, too, and more stations than memory allows are forgotten", async () => {
+  const { report, history, values, recall } = world();
+  await recall([10, 5], [1, 2]);
+  assert.deepEqual(values(), [1, 2]);
+  report({ temp: 3 });
+  assert.deepEqual(values(), [1, 2, 3]);
+  for (let n = 0; n < 400; n++) await recall([5], [n], { id: `other-${n}` });
+  assert.equal(history.stations, 400);
+  assert.deepEqual(values(), []);
+});
+
+test("a hub that kept nothing, does not answer or refuses changes nothing", async () => {
+  const { history, report, values, recall, asked } = world();
+  report({ temp: 1 });
+  await recall([], []);
+  const refused = history.recall("a/b");
+  assert.equal(asked[0].path, "stations/a%2Fb/history");
+  asked.shift().reject(new Error());
+  await refused;
+  assert.deepEqual(values(), [1]);
+  assert.equal(history.stations, 1);
+});
+
+test("an answer for who was signed in before is nobody's", async () => {
+  const { history, asked, values } = world();
+  const late = history.recall("st-1");
+  history.clear();
+  asked.shift().resolve({ stationId: "st-1", now: 0, times: [0], series: [{ deviceId: "d", metric: "temp", values: [1] }] });
+  await late;
+  assert.equal(history.stations, 0);
+  assert.deepEqual(values(), []);
 });
 
 test("values in words, whatever they are", () => {

@@ -40,6 +40,7 @@ GET /stations                                     200  401  +      +       +    
 POST /stations                                    201  401  403    403     403       +      403      403  403
 GET /stations/online                              200  401  +      +       +         +      403      403  403
 GET /stations/{station_id}                        200  401  +      +       +         +      403      403  403
+GET /stations/{station_id}/history                200  401  +      +       +         +      403      403  403
 PATCH /stations/{station_id}                      200  401  403    403     403       +      403      403  403
 DELETE /stations/{station_id}                     404  401  403    403     403       +      403      403  403
 POST /stations/{station_id}/key                   404  401  403    403     403       +      403      403  403

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from bridge.http.station_models import CreatedStation, RotatedKey, StationItem, StationPage
+from bridge.http.station_models import CreatedStation, RotatedKey, StationHistory, StationItem, StationPage
 from devices.operator import Operator, Refused
 from devices.station import AccessRefused
-from tests.e2e.conftest import World
+from hub.serve import Hub
+from tests.e2e.conftest import World, settings
 from tests.e2e.test_http import bearer
 from tests.e2e.test_http import http as http  # a fixture
 from tests.e2e.waiting import until
@@ -105,6 +107,42 @@ async def test_list(world: World, admin: httpx.AsyncClient) -> None:
         found = (await admin.get(f"/stations?{query}")).json()
         assert [item["stationId"] for item in found["items"]] == expected, query
     assert (await admin.get("/stations/online")).json() == {"stations": ["st-2", "st-3"]}
+
+
+async def test_history(world: World, admin: httpx.AsyncClient) -> None:
+    """The numbers of the last minutes, whoever looked; of a station that is there, entered, or has gone; of no other."""
+    station = world.station("st-1")
+    await world.connect(station)
+    history = world.hub.services.history
+    assert history is not None
+    await until(lambda: len(history) == 1)
+    answer = await admin.get("/stations/st-1/history")
+    found = StationHistory.model_validate_json(answer.content, extra="forbid")
+    assert answer.headers["cache-control"] == "no-store"
+    assert (found.station_id, len(found.times)) == ("st-1", 1)
+    assert found.now - 60_000 < found.times[0] <= found.now
+    assert [one.model_dump() for one in found.series] == [{"device_id": "gate-1", "metric": "temp", "values": [31.0]}]
+    await entered(admin, "st-2")
+    empty = (await admin.get("/stations/st-2/history")).json()
+    assert empty == {"stationId": "st-2", "now": empty["now"], "times": [], "series": []}
+    assert (await admin.get("/stations/st-9/history")).status_code == 404
+    await admin.delete("/stations/st-1")
+    assert (await admin.get("/stations/st-1/history")).status_code == 404
+    assert len(history) == 0
+    metrics = (await admin.get("/metrics")).text
+    assert "stationhub_history_stations 0.0" in metrics
+    assert "stationhub_history_bytes 0.0" in metrics
+
+
+async def test_without_history(tmp_path: Path) -> None:
+    """`--history 0`: nothing is kept, and nothing is found."""
+    async with Hub(settings(tmp_path, history=0)) as hub:
+        headers = {"Authorization": f"Bearer {hub.tokens.mint_user('boss', role='admin')}"}
+        async with httpx.AsyncClient(base_url=hub.http_url, headers=headers, trust_env=False) as http:
+            await http.post("/stations", json={"stationId": "st-1"})
+            answer = (await http.get("/stations/st-1/history")).json()
+            assert (answer["times"], answer["series"]) == ([], [])
+            assert "stationhub_history_stations 0.0" in (await http.get("/metrics")).text
 
 
 async def test_without_statuses(world: World, admin: httpx.AsyncClient) -> None:

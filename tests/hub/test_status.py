@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from devices.messages import MAX_MESSAGE
-from hub.status import StatusBoard
+from hub.history import EVERY, History
+from hub.status import SAMPLE, StatusBoard
 from tests.fakes import FakeClock
 
 
@@ -95,6 +96,45 @@ def test_nothing_is_parsed_that_no_one_sees(bench: Bench) -> None:
     assert list(bench.flush({"st-2"})) == ["st-2"]
     assert bench.board.counters.invalid == 0
     assert len(bench.board) == 2
+
+
+def test_each_station_is_read_once_in_five_seconds_for_the_history() -> None:
+    """At its own turn, the newest that waits; who is read for others is remembered, too; those turns follow one another."""
+    clock, history = FakeClock(), History(1_000_000)
+    board = StatusBoard(clock, history)
+
+    def say(temp: int) -> None:
+        for n in range(7):
+            board.arrived(f"st-{n}", json.dumps({"devices": [{"deviceId": "d", "metrics": {"temp": temp}}]}).encode())
+
+    for temp in (1, 2, 3):
+        say(9)
+        say(temp)
+        for _ in range(round(EVERY / SAMPLE)):
+            before = len(history)
+            board.sample()
+            assert len(history) - before in (0, 1)
+            clock.forward(SAMPLE)
+    for n in range(7):
+        ages, (series,) = history.of(f"st-{n}", clock.monotonic())
+        assert series.values == [1.0, 2.0, 3.0]
+        assert ages == pytest.approx([15, 10, 5], abs=0.01)  # of their arrival, whenever they were read
+    say(4)
+    board.flush({"st-0"})
+    assert history.of("st-0", clock.monotonic()).series[0].values[-1] == 4
+    assert history.of("st-1", clock.monotonic()).series[0].values[-1] == 3
+    board.forget("st-0")
+    assert len(history) == 6
+
+
+def test_what_is_dropped_is_not_in_the_history() -> None:
+    clock, history = FakeClock(), History(1_000_000)
+    board = StatusBoard(clock, history)
+    devices = [{"deviceId": "d", "metrics": {"temp": 1}}]
+    board.arrived("st-1", json.dumps({"updatedAt": 1, "devices": devices}).encode())
+    board.arrived("st-2", json.dumps({"updatedAt": "no", "devices": devices}).encode())
+    board.flush(None)
+    assert len(history) == 0
 
 
 def device(state: str) -> dict[str, str]:

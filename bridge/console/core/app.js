@@ -18,7 +18,7 @@ export class App extends Client {
     super(options);
     const { hub, api, clock } = this;
     this.fleet = new Fleet({ hub, api, clock });
-    this.history = new History({ fleet: this.fleet, clock });
+    this.history = new History({ fleet: this.fleet, api, clock });
     this.journal = new Journal({ hub, fleet: this.fleet, clock });
     const ice = new IceServers({ api, clock });
     this.streams = new Streams({ hub, clock, ice, journal: this.journal });

@@ -1,10 +1,13 @@
-/** What numbers the devices reported in the last minutes, of the stations that this page has seen lately. */
+/** What numbers the devices reported in the last minutes: of the stations that this page has seen lately, and what the hub kept of those that somebody looks at. */
 import { Emitter } from "../lib/emitter.js";
 import { browserClock } from "./hub.js";
 import { Reports } from "./reports.js";
 
 /** More than a wall shows at once: else each would be forgotten before its next report. About 50 KB each. */
 const MAX_STATIONS = 400;
+
+/** Milliseconds of which the hub keeps one report. */
+const KEPT_EVERY = 5_000;
 
 const keyOf = (deviceId, metric) => `${deviceId}\n${metric}`;
 
@@ -14,18 +17,34 @@ const keyOf = (deviceId, metric) => `${deviceId}\n${metric}`;
 export class History extends Emitter {
   /** @type {Map<string, {reports: Reports, newest: any}>} the one that was changed last is the last; `newest`: which status was taken last. */
   #stations = new Map();
+  #round = 0;
 
-  /** @param {{fleet: import("./fleet.js").Fleet, clock?: any}} options */
-  constructor({ fleet, clock = browserClock }) {
+  /** @param {{fleet: import("./fleet.js").Fleet, api: import("./api.js").Api, clock?: any}} options */
+  constructor({ fleet, api, clock = browserClock }) {
     super();
-    this.clock = clock;
+    Object.assign(this, { api, clock });
     fleet.on("status", (station) => this.#took(station));
     fleet.on("presence", (station, online) => online || this.#broke(station.id));
   }
 
   /** Forgets everything: somebody else signs in. */
   clear() {
+    this.#round++;
     this.#stations.clear();
+  }
+
+  /** Asks the hub for what it kept of a station while nobody looked. Never fails: without it, lines begin now. */
+  async recall(stationId) {
+    const round = this.#round;
+    const asked = this.clock.now();
+    const kept = await this.api.get(`stations/${encodeURIComponent(stationId)}/history`).catch(() => null);
+    if (kept === null || round !== this.#round || !kept.times.length) return;
+    const ahead = (asked + this.clock.now()) / 2 - kept.now;
+    const series = new Map(kept.series.map(({ deviceId, metric, values }) => [keyOf(deviceId, metric), values]));
+    const known = this.#stations.get(stationId) ?? { reports: new Reports(), newest: null };
+    known.reports.fill(kept.times.map((time) => time + ahead), series, KEPT_EVERY);
+    this.#keep(stationId, known);
+    this.emit("change", stationId);
   }
 
   get stations() {

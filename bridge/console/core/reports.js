@@ -12,6 +12,13 @@ const GAP_INTERVALS = 3.5;
 const MIN_GAP = 4_000;
 const INTERVALS_LOOKED_AT = 24;
 
+/** The milliseconds that usually lie between two of these times: the median. */
+function usual(times) {
+  const intervals = times.slice(1).map((time, at) => time - times[at]);
+  intervals.sort((one, other) => one - other);
+  return intervals[intervals.length >> 1] ?? 0;
+}
+
 /** A ring of reports: when each came, and for each series its number, NaN where it had none. Grows up to REPORTS, then the oldest give way. */
 export class Reports {
   #size = FIRST_REPORTS;
@@ -20,6 +27,8 @@ export class Reports {
   #times = new Float64Array(FIRST_REPORTS);
   /** @type {Map<string, Float64Array>} */
   #series = new Map();
+  /** Of what was filled in: the time of the newest, and milliseconds without one after which a line is broken there. */
+  #filled = { until: -Infinity, gap: 0 };
 
   /** @param {{interval?: number | null}} [options] `interval`: milliseconds between two reports; null: as they came lately. */
   constructor({ interval = null } = {}) {
@@ -54,6 +63,28 @@ export class Reports {
     values[place] = value;
   }
 
+  /**
+   * Takes what somebody else kept of the same reports, where this has none.
+   * @param {number[]} times milliseconds, oldest first.
+   * @param {Map<string, (number | null)[]>} series a value for each time.
+   * @param {number} apart milliseconds: what is nearer to an own report than half of that is the same one.
+   */
+  fill(times, series, apart) {
+    const own = Array.from({ length: this.#length }, (_, at) => this.#timeAt(at));
+    const before = [...this.#series].map(([key, values]) => [key, own.map((_, at) => values[(this.#start + at) % this.#size])]);
+    const near = (time) => own.some((mine) => Math.abs(mine - time) < apart / 2);
+    const rows = [...times.map((time, at) => ({ time, at, from: series })), ...own.map((time, at) => ({ time, at, from: before }))]
+      .filter(({ time, from }) => from === before || !near(time))
+      .sort((one, other) => one.time - other.time);
+    this.#clear();
+    for (const { time, at, from } of rows) {
+      const place = this.add(time);
+      for (const [key, values] of from) this.set(place, key, values[at]);
+    }
+    const until = Math.max(this.#filled.until, times.at(-1) ?? -Infinity);
+    this.#filled = { until, gap: GAP_INTERVALS * Math.max(apart, usual(times)) };
+  }
+
   /** When the newest came; 0: there is none. */
   get last() {
     return this.#length ? this.#timeAt(this.#length - 1) : 0;
@@ -65,10 +96,8 @@ export class Reports {
   }
 
   #usual() {
-    const intervals = [];
-    for (let at = Math.max(1, this.#length - INTERVALS_LOOKED_AT); at < this.#length; at++) intervals.push(this.#timeAt(at) - this.#timeAt(at - 1));
-    intervals.sort((one, other) => one - other);
-    return intervals[intervals.length >> 1] ?? 0;
+    const first = Math.max(0, this.#length - 1 - INTERVALS_LOOKED_AT);
+    return usual(Array.from({ length: this.#length - first }, (_, at) => this.#timeAt(first + at)));
   }
 
   /**
@@ -82,6 +111,7 @@ export class Reports {
     const runs = [];
     if (!values) return runs;
     const { gap } = this;
+    const filled = { until: this.#filled.until, gap: Math.max(gap, this.#filled.gap) };
     let run = null;
     for (let at = 0; at < this.#length; at++) {
       const [time, value] = [this.#timeAt(at), values[(this.#start + at) % this.#size]];
@@ -90,7 +120,8 @@ export class Reports {
         run = null;
         continue;
       }
-      if (run === null || time - run.at(-1).time > gap) runs.push((run = []));
+      const last = run?.at(-1).time;
+      if (run === null || time - last > (last <= filled.until ? filled.gap : gap)) runs.push((run = []));
       run.push({ time, value });
     }
     return runs;

@@ -20,6 +20,7 @@ export class StationPage extends Part {
   #via = null;
   #ticking = null;
   #asking = false;
+  #recalled = false;
 
   constructor(app, { id }) {
     super();
@@ -73,12 +74,17 @@ export class StationPage extends Part {
     const { app, stationId } = this;
     const draw = eachFrame(() => this.isConnected && this.#draw());
     app.fleet.watch(this, [stationId]);
+    if (app.fleet.loaded) this.#recall();
     this.until(
       app.fleet.on("change", (ids) => (ids === null || ids.has(stationId)) && draw()),
       app.fleet.on("presence", (station) => station.id === stationId && this.#readVia()),
-      app.fleet.on("loaded", () => this.#readVia()),
+      app.fleet.on("loaded", () => {
+        this.#readVia();
+        this.#recall();
+      }),
       app.hub.on("state", draw),
       app.hub.on("welcome", () => {
+        this.#recalled = false;
         if (!this.#asking) setText(this.asked, ""); // an answer, or a failure, of before
         draw();
       }),
@@ -98,6 +104,13 @@ export class StationPage extends Part {
 
   get #station() {
     return this.app.fleet.stations.get(this.stationId);
+  }
+
+  /** Once a connection, of a station that the hub knows: what it reported before this page looked. */
+  #recall() {
+    if (this.#recalled || !this.app.fleet.stations.has(this.stationId)) return;
+    this.#recalled = true;
+    this.app.history.recall(this.stationId);
   }
 
   /** Which way a station came that was not there in the last list. */

@@ -9,6 +9,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from devices import Job, Station
+from devices.messages import Device
 from tests.e2e.console.conftest import Console
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -117,6 +118,26 @@ async def test_any_name_and_value_is_text(console: Console) -> None:
     await page.evaluate("at => { location.hash = at }", f"/station/{MARKUP.replace('/', '')}")
     await expect(page.locator(".empty")).to_contain_text(MARKUP)
     assert await page.locator("main img").count() == 0
+
+
+async def test_charts_begin_before_the_page(console: Console) -> None:
+    """With what the hub kept of ten minutes in which nobody looked."""
+    services = console.hub.services
+    assert services.history is not None
+    now = services.clock.monotonic()
+    for age in range(590, 4, -5):
+        metrics = {"temp": -age / 10, "open": age % 2}
+        services.history.take("st-1", [Device(device_id="gate-1", metrics=metrics)], now - age)
+    await gatehouse(console)
+    page = await console.page("viewer", "/station/st-1")
+    chart = device(page, "Barrier").locator("canvas").first
+    note = device(page, "Barrier").locator(".chart-note").first
+    await expect(note).to_have_text(re.compile(r"^-59 °C to [\d.]+ °C$"))
+    assert int(await chart.get_attribute("aria-valuemax") or 0) >= 118
+    await console.picture(page, "station-history")
+    await chart.focus()
+    await page.keyboard.press("Home")
+    await expect(note).to_have_text(re.compile(r"^-59 °C at "))
 
 
 async def test_charts(console: Console) -> None:
