@@ -1,6 +1,5 @@
 """Somebody on every door of a hub at once, and what is heard there when a session or a station's login ends."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -17,7 +16,7 @@ from hub.serve import Hub
 from tests.e2e.conftest import SECRET
 from tests.e2e.mqtt5 import Mqtt5
 from tests.e2e.pages import Page, PageRefused
-from tests.e2e.waiting import GUARD
+from tests.e2e.waiting import GUARD, within
 
 __all__ = [
     "LOGIN",
@@ -104,7 +103,7 @@ class Everywhere:
     async def kicked(self, reason: str) -> None:
         """All were told why, and put out for good."""
         told = ("kicked", {"reason": reason})
-        async with asyncio.timeout(WITHIN):
+        async with within(WITHIN):
             for operator in self._natives:
                 assert [push async for push in operator.pushes()][-1] == told
                 assert operator.close_code == 4403

@@ -4,19 +4,25 @@ import asyncio
 import errno
 import json
 import os
+import re
 import shlex
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
+from devices.operator import Operator
 from tests.e2e.conftest import SECRET
 from tests.e2e.shell import Process, Shell
+from tests.e2e.waiting import GUARD
 
 FULL = f"hub: the output could not be written: {os.strerror(errno.ENOSPC)}\n"
 FULL_TABLE = f"hub: the table could not be written: {os.strerror(errno.ENOSPC)}\n"
+UP = re.compile(r'^stationhub_simulate_stations_connected 5\.0$.*^\S+_timed_total{time="ack"} [1-9]', re.M | re.S)
 FEW = ("--stations", "3", "--browsers", "1", "--duration", "1", "--quiet")
 
 
@@ -74,10 +80,14 @@ async def test_ctrl_c_while_it_still_loads(shell: Shell, after: float) -> None:
     """No traceback, whichever module is being imported."""
     process = await shell.start("simulate", "--jwt-secret", SECRET, "--mqtt", "mqtt://127.0.0.1:1", "--browsers", "0")
     there = psutil.Process(process.process.pid)
-    while not any("pydantic" in each.path for each in there.memory_maps()):  # noqa: ASYNC110  # it tells nobody
-        await asyncio.sleep(0.005)
-    await asyncio.sleep(after)
-    code, out, err = await process.interrupt(signal.SIGINT)
+    with suppress(psutil.NoSuchProcess, ProcessLookupError):  # it was quicker
+        while process.process.returncode is None:
+            if any("pydantic" in each.path for each in there.memory_maps()):
+                break
+            await asyncio.sleep(0.005)  # it tells nobody
+        await asyncio.sleep(after)
+        process.process.send_signal(signal.SIGINT)
+    code, out, err = await process.end()
     # 2: it was quicker, and nobody listens at that port; -2: Python itself was still starting, or ending
     assert (code, out) in ((130, ""), (2, ""), (-signal.SIGINT, ""))
     assert err.count("\n") <= 1
@@ -85,12 +95,16 @@ async def test_ctrl_c_while_it_still_loads(shell: Shell, after: float) -> None:
 
 
 async def running(shell: Shell, hub: tuple[str, ...], *more: str) -> Process:
-    """A run without an end whose stations are up."""
+    """A run without an end whose stations are up, and have something to report."""
     flags = ("--stations", "5", "--browsers", "1", "--duration", "0", "--quiet", "--prometheus", "0", *more)
     process = await shell.start("simulate", *flags, *hub)
     assert process.process.stderr is not None
-    await process.process.stderr.readline()  # where the figures are: it has begun
-    await asyncio.sleep(2.0)  # so that there is something to report
+    async with asyncio.timeout(2 * GUARD), httpx.AsyncClient(trust_env=False) as http:
+        told = (await process.process.stderr.readline()).decode()
+        figures = re.fullmatch(r"Prometheus: (http://127\.0\.0\.1:\d+/metrics)\n", told)
+        assert figures, told
+        while not UP.search((await http.get(figures[1])).text):  # noqa: ASYNC110  # a scrape
+            await asyncio.sleep(0.2)
     return process
 
 
@@ -105,10 +119,15 @@ async def test_sigterm_ends_a_run_in_order(shell: Shell) -> None:
 
 async def test_the_second_ctrl_c_says_so(shell: Shell) -> None:
     """It ends without a report, and names that."""
-    process = await running(shell, await address(shell), "--json", "report.json", "--workers", "2")
-    process.process.send_signal(signal.SIGINT)
-    await asyncio.sleep(0.2)
-    assert await process.interrupt(signal.SIGINT) == (130, "", "hub: ended without a report\n")
+    hub = await address(shell)
+    token = (await shell.run("token", "--user", "seer", "--role", "operator"))[1].strip()
+    process = await running(shell, hub, "--json", "report.json", "--workers", "2")
+    async with Operator(hub[-1], token=token, timeout=GUARD) as seer:
+        process.process.send_signal(signal.SIGINT)
+        await seer.next_push(
+            "station-disconnected"
+        )  # the first one has come: they leave, and the news of it is awaited
+        assert await process.interrupt(signal.SIGINT) == (130, "", "hub: ended without a report\n")
     assert not (shell.directory / "report.json").exists()
 
 
@@ -143,7 +162,7 @@ async def test_a_shipped_scenario_is_as_short_as_it_is_told(shell: Shell) -> Non
     began = asyncio.get_running_loop().time()
     code, _, err = await shell.run("simulate", "steady", *flags, *hub)
     assert (code, err) == (0, "")
-    assert asyncio.get_running_loop().time() - began < 20
+    assert asyncio.get_running_loop().time() - began < 45  # with the start of Python, and the end, on a busy machine
     report = json.loads((shell.directory / "short.json").read_bytes())
     assert report["seconds"] == pytest.approx(6.0)
     assert report["facts"]["stations.connected"] == 5

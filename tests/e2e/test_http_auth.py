@@ -1,6 +1,5 @@
 """`/auth` over a whole hub: guests, accounts, device keys; what a token says, how it goes on, and how it ends."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from bridge.http.accounts import TAKEN, WRONG
 from devices.operator import Operator
 from hub.auth import DAY
 from tests.e2e.conftest import SECRET, World
+from tests.e2e.waiting import within
 
 pytestmark = pytest.mark.parametrize("world", ["embedded"], indirect=True)
 
@@ -55,7 +55,7 @@ async def refused(http: httpx.AsyncClient, token: str) -> None:
 
 async def told(operator: Operator) -> list[tuple[str, Any]]:
     """What came until the hub closed the connection, within the second that it has."""
-    async with asyncio.timeout(1):
+    async with within(1.0):
         return [push async for push in operator.pushes()]
 
 

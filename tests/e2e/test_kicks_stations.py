@@ -27,7 +27,7 @@ from tests.e2e.kicks import (
 from tests.e2e.kicks import stack as stack  # a fixture
 from tests.e2e.mqtt5 import Mqtt5
 from tests.e2e.pages import Page
-from tests.e2e.waiting import GUARD, until
+from tests.e2e.waiting import GUARD, until, within
 from tests.mosquitto import Mosquitto, mosquitto
 
 
@@ -57,7 +57,7 @@ async def test_station_revoked(world: World, stack: AsyncExitStack, how: str, do
         path = "/stations/st-1"
         answer = await (http.delete(path) if how == "delete" else http.post(f"{path}/key"))
         assert answer.is_success, answer.text
-    async with asyncio.timeout(1):
+    async with within(1.0):
         if isinstance(client, Operator):
             assert [push async for push in client.pushes()][-1] == ("kicked", {"reason": "REVOKED"})
             assert client.close_code == 4403
@@ -179,7 +179,7 @@ async def test_nodes_station(nodes: Nodes, stack: AsyncExitStack, how: str) -> N
         path = "/stations/st-1"
         answer = await (http.delete(path) if how == "delete" else http.post(f"{path}/key"))
         assert answer.is_success, answer.text
-    async with asyncio.timeout(1):
+    async with within(1.0):
         assert [push async for push in station.pushes()][-1] == ("kicked", {"reason": "REVOKED"})
     for hub in (near, far):
         await refused(hub, token, UNAUTHORIZED, "st-1")

@@ -13,6 +13,7 @@ from tests.databases import Postgres, postgres  # noqa: F401  # a fixture
 from tests.e2e.conftest import settings
 from tests.e2e.test_http_auth import LOGIN, bearing, post, refused
 from tests.e2e.test_http_users import registered
+from tests.e2e.waiting import within
 from tests.mosquitto import mosquitto
 
 
@@ -41,9 +42,9 @@ async def test_on_every_node(tmp_path: Path, request: pytest.FixtureRequest, kin
         user_id, token = await registered(far)
         for change in ({"role": "operator"}, {"password": "open sesame"}):
             browser = await stack.enter_async_context(Operator(other.http_url, token=token, timeout=15))
-            async with asyncio.timeout(1):
-                answer = await near.patch(f"/users/{user_id}", json=change, headers=admin)
-                assert answer.status_code == 200, answer.text
+            answer = await near.patch(f"/users/{user_id}", json=change, headers=admin)
+            assert answer.status_code == 200, answer.text
+            async with within(1.0):
                 assert [push async for push in browser.pushes()][-1][0] == "kicked"
                 await refused(far, token)
             token = (await post(far, "/auth/login", LOGIN))["accessToken"]

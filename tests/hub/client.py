@@ -7,8 +7,8 @@ from typing import NamedTuple, Self
 
 __all__ = ["Client", "Received", "connect_packet", "eventually", "publish_packet"]
 
-GUARD = 5.0
-"""Seconds after which something that should happen did not."""
+GUARD = 15.0
+"""Seconds after which something that should happen did not: generous, never what is measured."""
 
 
 async def eventually(condition: Callable[[], object], within: float = GUARD) -> None:

@@ -172,7 +172,7 @@ async def test_a_refused_client_changes_nothing_for_another(
     thief = await Client.connect(link.mqtt_port, connect_packet("victim", username, password, clean=clean))
     assert thief.code == (0 if username == "st-2" else NOT_AUTHORIZED)
     link.publish("stations/st-1/cmd", b"do")
-    await eventually(lambda: victim.received, 1)
+    await eventually(lambda: victim.received)
     victim.publish("stations/st-1/status", b"still here")
     await victim.ping()
 

@@ -14,6 +14,7 @@ from hub.broker.connection import Connection
 from hub.broker.session import Session, Subscription
 from hub.embedded import EmbeddedLink
 from hub.link import ListenError
+from tests.e2e.waiting import within
 from tests.hub.client import Client, connect_packet, eventually, publish_packet
 from tests.hub.conftest import CMD, OFFLINE, SECRET, STATUS, WILL, Broker, subscribed
 from tests.mosquitto import free_port
@@ -48,7 +49,7 @@ async def test_stopping_does_not_wait_for_clients() -> None:
         for _ in range(100):
             link.publish(CMD, bytes(100_000))
         await eventually(lambda: len(client.received) == 100)
-        async with asyncio.timeout(3):
+        async with within(3.0):
             await link.stop()
             await client.closed.wait()
             assert await reader.read() == b""

@@ -10,7 +10,7 @@ from hub.authentication import Authenticator
 from hub.embedded import EmbeddedLink
 from hub.link import LinkDown
 from hub.remote import RemoteLink
-from tests.hub.client import Received, eventually, publish_packet
+from tests.hub.client import GUARD, Received, eventually, publish_packet
 from tests.hub.conftest import (
     CMD,
     LIVE,
@@ -231,7 +231,7 @@ async def test_a_newer_connection_ends_the_older(broker: Broker) -> None:
     """Of two connections with one client id the newer stays. [MQTT-3.1.4-2]"""
     older = await broker.client("same")
     newer = await broker.client("same")
-    await asyncio.wait_for(older.closed.wait(), 1)
+    await asyncio.wait_for(older.closed.wait(), GUARD)
     await newer.ping()
 
 
@@ -242,14 +242,14 @@ async def test_a_taken_over_session_is_served(broker: Broker) -> None:
     newer = await broker.client("same", clean=False)
     await newer.ping()
     broker.link.publish(CMD, b"do")
-    await eventually(lambda: newer.received, 1)
+    await eventually(lambda: newer.received)
 
 
 async def test_a_silent_client_is_noticed(broker: Broker) -> None:
     """A client that misses its keep-alive by half is gone, and leaves its will. [MQTT-3.1.2-24]"""
     inbox = await subscribed(broker.link, "stations/#")
     await broker.client(will=WILL, keep_alive=1)
-    await eventually(lambda: inbox, 3 if broker.tokens else 15)  # Mosquitto looks every few seconds
+    await eventually(lambda: inbox)  # Mosquitto looks every few seconds
 
 
 async def test_nobody_gets_retained_messages_unasked(broker: Broker) -> None:
@@ -293,7 +293,7 @@ async def test_a_kept_session_gets_what_it_missed(broker: Broker) -> None:
     broker.link.publish(CMD, b"do")
     await subscribed(broker.link, "live/#")
     again = await broker.client("kept", clean=False)
-    await eventually(lambda: again.received, 2)
+    await eventually(lambda: again.received)
     assert again.received == [Received(CMD, b"do", 1, False)]
 
 
@@ -305,7 +305,7 @@ async def test_an_unacknowledged_message_comes_again(broker: Broker) -> None:
     await eventually(lambda: client.received)
     await client.abort()
     again = await broker.client("kept", clean=False)
-    await eventually(lambda: again.received, 1)
+    await eventually(lambda: again.received)
     assert again.received == [Received(CMD, b"do", 1, False, True)]
 
 
@@ -315,7 +315,7 @@ async def test_all_before_a_goodbye_counts(broker: Broker) -> None:
     client = await broker.client()
     client.send(b"".join(publish_packet(STATUS, b"%d" % number) for number in range(20)))
     await client.disconnect()
-    await eventually(lambda: len(inbox) == 20, 1)
+    await eventually(lambda: len(inbox) == 20)
 
 
 async def test_a_refused_message_does_nothing(broker: Broker) -> None:
@@ -331,15 +331,14 @@ async def test_a_will_survives_a_dollar_topic(broker: Broker) -> None:
     inbox = await subscribed(broker.link, "stations/#")
     client = await broker.client(will=WILL)
     client.publish("$mine/x", b"")
-    await client.ping(within=1)
+    await client.ping()
     await client.abort()
-    await eventually(lambda: inbox, 1)
+    await eventually(lambda: inbox)
 
 
 async def test_version_5_is_spoken(broker: Broker) -> None:
     """A version 5 client may connect."""
-    async with asyncio.timeout(1):
-        assert await broker.client(level=5)
+    assert await broker.client(level=5)
 
 
 async def test_a_stopped_link_is_down(tmp_path: Path) -> None:

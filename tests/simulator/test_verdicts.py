@@ -100,8 +100,9 @@ BROKEN: Final = [
            stages=({"name": "half go", "duration": 0.5, "shape": "linear", "stations": "50%"},
                    {"name": "steady", "duration": 6})),
     # batches
+    # further apart than two flushes by more than a tester may be late: of two that are closer, the first is owed to nobody
     _trial("drop-batched", "status.lost", share=0.4, exact=True, may="status.age.max", browsers=PING,
-           after=5, steady=10),
+           stations={"interval": 2.5}, after=5, steady=10),
     _trial("duplicate-batched", "status.duplicated", share=0.3, exact=True, browsers=PING),
     _trial("reorder-batched", "status.reordered", share=0.3, may="status.lost status.age.max status.delay.p99",
            browsers=PING),

@@ -5,9 +5,10 @@ stations and browsers, whose ids begin with the trial's own prefix.
 """
 
 import asyncio
+import gc
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +34,8 @@ STARTED: Final = 2.2
 PER_HUB: Final = 10
 APART: Final = 0.25
 """Seconds between the beginnings of two trials, so that few act at a time."""
-ATTEMPTS: Final = 3
+AT_A_TIME: Final = (1_000, 12, 4, 2)
+"""Trials that run beside each other, by attempt: at first all, and of those that ran late fewer each time."""
 TOO_LATE: Final = 400.0
 """Milliseconds; from 500 on a simulator takes itself for a slow reader."""
 AWAITED: Final = frozenset(
@@ -127,34 +129,48 @@ class Outcome:
 async def run(trials: Iterable[Trial], directory: Path) -> dict[str, Outcome]:
     """Runs all at a time, each against a broken hub; gives what came of them by name.
 
-    A tester that ran late excuses what it may have missed itself, as it should: then breaks are tried again. What is found of a
-    sound hub stands, however late the tester was.
+    A tester that ran late excuses what it may have missed itself, as it should: then breaks are tried again, fewer at a time, as
+    many that run late disturb each other. What is found of a sound hub stands, however late the tester was.
     """
     outcomes: dict[str, Outcome] = {}
     left = list(trials)
-    for attempt in range(ATTEMPTS):
-        (data := directory / f"attempt-{attempt}").mkdir()
-        outcomes |= await _run(left, data)
+    for attempt, many in enumerate(AT_A_TIME):
+        for first in range(0, len(left), many):
+            (data := directory / f"attempt-{attempt}-{first}").mkdir()
+            with _never_all_collected():
+                outcomes |= await _run(left[first : first + many], data)
         left = [trial for trial in left if trial.breaks and outcomes[trial.name].lag > TOO_LATE]
-        if not left:
-            break
     return outcomes
+
+
+@contextmanager
+def _never_all_collected() -> Iterator[None]:
+    """No full garbage collection meanwhile, which would stop all trials at once: for a second and more on a busy machine."""
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(young, middle, 1_000_000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, middle, old)
 
 
 async def _run(trials: list[Trial], directory: Path) -> dict[str, Outcome]:
     outcomes: dict[str, Outcome] = {}
-    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
-        first = 0.0
-        for number, some in enumerate(_groups(sorted(trials, key=Trial.short))):
+    async with AsyncExitStack() as stack:
+        # all hubs are there before the first trial begins: the start of one keeps the event loop for a while
+        hubs: list[Hub] = []
+        groups = _groups(sorted(trials, key=Trial.short))
+        for number in range(len(groups)):
             (data := directory / f"hub-{number}").mkdir()
             ports = {"port": 0, "mqtt_port": 0, "mqtt_ws_port": 0, "durability": "memory"}
-            hub = await stack.enter_async_context(
-                Hub(load({**ports, "data_dir": data, "jwt_secret": SECRET, "will_grace": 0.3}))
-            )
-            for trial in some:
-                group.create_task(_keep(outcomes, trial, hub, first))
-                first += APART
-        # the group ends first, and then the hubs
+            settings = load({**ports, "data_dir": data, "jwt_secret": SECRET, "will_grace": 0.3})
+            hubs.append(await stack.enter_async_context(Hub(settings)))
+        first = 0.0
+        async with asyncio.TaskGroup() as group:
+            for hub, some in zip(hubs, groups, strict=True):
+                for trial in some:
+                    group.create_task(_keep(outcomes, trial, hub, first))
+                    first += APART
     return outcomes
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright, expect
 
 from hub.config import Settings
 from hub.serve import Hub
@@ -18,14 +18,15 @@ from tests.e2e.npm import NODE
 
 PICTURES: Final = Path(__file__).parents[3] / "build" / "pictures"
 AXE: Final = NODE / "node_modules" / "axe-core" / "axe.min.js"
-WAIT: Final = 15_000.0
-"""Milliseconds after which a page hangs: generous, never what is measured."""
+WAIT: Final = 30_000.0
+"""Milliseconds after which a page hangs: generous, never what is measured; whose hub was away tries again within 15 s."""
 FLAGS: Final = (
     "--no-sandbox",  # the tests may run as root
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
 )
+expect.set_options(timeout=WAIT)
 
 
 class Console(World):

@@ -85,8 +85,8 @@ async def test_a_small_call_stays_on_other_pages(console: Console) -> None:
     await in_call(operator, station)
     await console.picture(operator, "calls-small-zh")
     await operator.get_by_role("button", name="挂断").click()
-    await expect(operator.locator(".call-view")).to_be_hidden()
     await expect(station.locator(".call-words")).to_contain_text("ended the call")
+    await expect(operator.locator(".call-view")).to_be_hidden()
 
 
 async def test_microphone_and_camera_go_off(console: Console) -> None:

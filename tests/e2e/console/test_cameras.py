@@ -12,7 +12,7 @@ from playwright.async_api import Locator, Page, expect
 
 from devices import Job, Station
 from devices.messages import Signal
-from tests.e2e.console.conftest import WAIT, Console
+from tests.e2e.console.conftest import Console
 from tests.e2e.waiting import until
 
 pytest.importorskip("aiortc", reason="the video extra is not installed")
@@ -128,7 +128,7 @@ async def playing(page: Page, name: str) -> Locator:
 
 async def failed(view: Locator, reason: str) -> None:
     """It failed, for that reason, and may be tried again."""
-    await expect(view.locator(".camera-told")).to_have_text(f"Failed: {reason}", timeout=WAIT)
+    await expect(view.locator(".camera-told")).to_have_text(f"Failed: {reason}")
     await expect(view.get_by_role("button", name="Try again")).to_be_visible()
     await expect(view.locator("video")).to_have_count(0)
 

@@ -150,7 +150,7 @@ async def test_stream_on_request(console: Console) -> None:
     await expect(station.locator(".edge-watched")).to_have_text("2 are watching")
     await operator.get_by_role("button", name="Close: fake_device_0").click()
     await second.close()
-    await expect(station.locator(".edge-watched")).to_have_text("Nobody is watching", timeout=20_000)
+    await expect(station.locator(".edge-watched")).to_have_text("Nobody is watching")
 
 
 async def test_stream_while_talking(console: Console) -> None:
@@ -200,7 +200,7 @@ async def test_commands(console: Console) -> None:
     await console.picture(station, "edge-identify")
     with pytest.raises(RequestFailed, match="STATION_ERROR"):
         await operator.request("station-command", {"stationId": "st-1", "type": "open-gate"})
-    await expect(station.locator(".edge-flash")).to_be_hidden(timeout=10_000)
+    await expect(station.locator(".edge-flash")).to_be_hidden()
 
 
 async def test_one_call_at_a_time(console: Console) -> None:

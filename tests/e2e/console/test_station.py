@@ -233,7 +233,7 @@ async def test_commands_that_fail(console: Console) -> None:
     await send_other(page, "no-such-command")
     await expect(outcome).to_contain_text("The station failed: ")
     await expect(outcome).not_to_contain_text("jammed")
-    await send_other(page, "wait", deadline="0.3")
+    await send_other(page, "wait", deadline="2")
     await expect(outcome).to_have_text("The station got the command, but did not finish in time.")
     console.expect("400")
     await send_other(page, "report-status")

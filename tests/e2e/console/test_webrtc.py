@@ -76,7 +76,7 @@ async def test_a_stream(console: Console) -> None:
         assert (seen["width"], seen["height"]) == (640, 360)
         assert seen["brightest"] - seen["darkest"] > 100
         await page.evaluate("pc.close()")
-        assert await left(cameras) < 2.0
+        assert await left(cameras) < 5.0  # one that fell silent is given up after ten
         await watch(page, operator)
         await page.close()
         assert await left(cameras) < 20.0

@@ -30,7 +30,7 @@ async def test_an_operators_day(shell: Shell) -> None:
         await page.keyboard.insert_text(token.strip())
         await page.keyboard.press("Enter")
 
-        await expect(page.get_by_text("30 of 30 stations")).to_be_visible(timeout=WAIT)
+        await expect(page.get_by_text("30 of 30 stations")).to_be_visible()
         await page.keyboard.press("/")
         await page.keyboard.insert_text("car-00002")
         await expect(page.locator(".tile-link:visible")).to_have_text(["car-00002"])

@@ -40,6 +40,7 @@ from hub.auth import Tokens
 from hub.authentication import Authenticator
 from hub.broker import Limits
 from hub.embedded import EmbeddedLink, Tls
+from tests.e2e.waiting import within
 from tests.hub.client import GUARD, eventually
 from tests.hub.conftest import SECRET, subscribed
 
@@ -464,7 +465,7 @@ async def test_the_end_with_tls_clients(serve: Serve, authority: Authority) -> N
         await reader.readexactly(9)
         for _ in range(100):
             link.publish("stations/st-2/cmd", bytes(90_000))
-        async with asyncio.timeout(4):
+        async with within(4.0):
             await link.stop()
             await eventually(lambda: peer.closed)
         last = peer.received[-1]
@@ -491,7 +492,7 @@ async def test_who_is_in_its_handshake_at_the_end(serve: Serve, authority: Autho
         except (OSError, TimeoutError):
             pass
         assert answer == b""
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(GUARD):
             await writer.wait_closed()
 
 
