@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     event_burst: float = Field(500.0, ge=1, description="Events that one socket may send at once.")
     room_expiry: float = Field(600.0, gt=0, description="Seconds that an empty room is kept.")
     history: int = Field(
-        64, ge=0, description="Megabytes for the stations' numbers of the last ten minutes. 0: none are kept."
+        96, ge=0, description="Megabytes for the stations' numbers of the last ten minutes. 0: none are kept."
     )
     will_grace: float = Field(
         3.0, gt=0, le=60, description="Seconds that a station has to answer when its last will came."
