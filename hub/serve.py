@@ -43,7 +43,7 @@ from hub.nodes import new_node_id
 from hub.passwords import Passwords
 from hub.services import TICK, Services
 from hub.stations import Stations
-from hub.status import SAMPLE
+from hub.status import AHEAD
 from hub.store.database import Database, Session, StoreDown
 from hub.store.sessions import StoredSessions
 
@@ -180,7 +180,7 @@ class Hub:
             (TICK, self.services.tick),
             (FLUSH, self.gateway.flush),
             (INTERVAL, self.monitor.tell),
-            *([(SAMPLE, self.services.board.sample)] if self.services.history is not None else []),
+            (AHEAD, self.services.board.read_ahead),
         ):
             self._tasks.append(asyncio.create_task(_every(seconds, work), name=work.__qualname__))
         self._tasks.append(asyncio.create_task(self._prune(), name="prune"))

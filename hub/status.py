@@ -1,8 +1,9 @@
 """From 10,000 status messages to one frame (architecture.md section 6), as a pure state machine.
 
 A message costs one dictionary store on arrival. `flush` validates the newest of each station that somebody watches, drops
-and counts what is stale or invalid, and encodes each station's JSON once. What nobody watches is parsed for the history alone,
-one status of each station in five seconds.
+and counts what is stale or invalid, and encodes each station's JSON once. `read_ahead` does that for most of them before, a few
+at a time, so that no flush keeps everybody waiting; what nobody watches it parses for the history alone, one status of each
+station in five seconds.
 
 Of each station that was read, the worst state of its devices is known as well; `moved` names those that changed it.
 """
@@ -17,15 +18,15 @@ from devices.clock import Clock
 from devices.messages import DeviceState, MessageError, Status, load, pack, why
 from hub.history import EVERY, History
 
-__all__ = ["FUTURE_MS", "SAMPLE", "STALE_MS", "Counters", "Stale", "StatusBoard", "read_status"]
+__all__ = ["AHEAD", "FUTURE_MS", "STALE_MS", "Counters", "Stale", "StatusBoard", "read_status"]
 
 STALE_MS = 15_000
 """A status older than this is dropped and counted (contract.md section 4)."""
 FUTURE_MS = 60_000
 """A status from further in the future than this gets the hub's time (contract.md section 4)."""
-SAMPLE: Final = 0.05
-"""Seconds between two calls of `sample`."""
-_STEPS: Final = round(EVERY / SAMPLE)
+AHEAD: Final = 0.05
+"""Seconds between two calls of `read_ahead`."""
+_STEPS: Final = round(EVERY / AHEAD)
 
 
 class Stale(MessageError):
@@ -91,6 +92,10 @@ class StatusBoard:
         self._state: dict[str, DeviceState] = {}
         # what the state was when a window of `moved` began, of the stations whose state changed since
         self._before: dict[str, DeviceState | None] = {}
+        # whose statuses the last flush was asked for, and which of them were read since
+        self._watched: Collection[str] | None = ()
+        self._ahead: set[str] = set()
+        # the stations that are read for the history in these five seconds, and how far that is
         self._round: list[str] = []
         self._step = 0
 
@@ -134,8 +139,20 @@ class StatusBoard:
         if self._history is not None:
             self._history.forget(station_id)
 
-    def sample(self) -> None:
-        """Reads, for the history, what waits of some of the stations: of all of them in five seconds, each at its turn."""
+    def read_ahead(self) -> None:
+        """Reads a little of what waits: once in each window what the next flush will want, and some for the history."""
+        raw, watched, ahead = self._raw, self._watched, self._ahead
+        some: Collection[str] = raw if watched is None or len(raw) <= len(watched) else watched
+        for station_id in [
+            sid for sid in some if sid not in ahead and sid in raw and (watched is None or sid in watched)
+        ]:
+            ahead.add(station_id)  # one that says much is read twice in a window, not each time
+            self.read(station_id)
+        if self._history is not None:
+            self._sample()
+
+    def _sample(self) -> None:
+        """Of all stations in five seconds, each at its turn."""
         if self._step == 0:
             self._round = [*self._json, *(station_id for station_id in self._raw if station_id not in self._json)]
         first, self._step = self._step, (self._step + 1) % _STEPS
@@ -157,6 +174,8 @@ class StatusBoard:
             the ids of the stations whose JSON is new since the last flush.
         """
         self._read_all(watched)
+        self._watched = watched
+        self._ahead.clear()
         new, self._new = list(self._new), {}
         return new
 

@@ -7,7 +7,7 @@ import pytest
 
 from devices.messages import MAX_MESSAGE
 from hub.history import EVERY, History
-from hub.status import SAMPLE, StatusBoard
+from hub.status import AHEAD, StatusBoard
 from tests.fakes import FakeClock
 
 
@@ -110,11 +110,11 @@ def test_each_station_is_read_once_in_five_seconds_for_the_history() -> None:
     for temp in (1, 2, 3):
         say(9)
         say(temp)
-        for _ in range(round(EVERY / SAMPLE)):
+        for _ in range(round(EVERY / AHEAD)):
             before = len(history)
-            board.sample()
+            board.read_ahead()
             assert len(history) - before in (0, 1)
-            clock.forward(SAMPLE)
+            clock.forward(AHEAD)
     for n in range(7):
         ages, (series,) = history.of(f"st-{n}", clock.monotonic())
         assert series.values == [1.0, 2.0, 3.0]
@@ -125,6 +125,27 @@ def test_each_station_is_read_once_in_five_seconds_for_the_history() -> None:
     assert history.of("st-1", clock.monotonic()).series[0].values[-1] == 3
     board.forget("st-0")
     assert len(history) == 6
+
+
+def test_what_a_flush_will_want_is_read_before(bench: Bench) -> None:
+    """Of the stations that the last one was asked for, each once in a window; the newest of all wins all the same."""
+    bench.send("st-1", devices=[], first=1)
+    bench.send("st-2", devices=[])
+    bench.board.read_ahead()
+    assert not bench.board.is_new("st-1")
+    bench.flush({"st-1"})
+    for n in (2, 3, 4):
+        bench.send("st-1", devices=[], nth=n)
+        bench.board.arrived("st-2", b"not json")
+        bench.board.read_ahead()
+        assert b'"nth":2' in bench.board.json("st-1")
+    assert bench.flush(None)["st-1"]["nth"] == 4
+    assert bench.board.counters.invalid == 1
+    bench.board.arrived("st-3", b"not json")
+    bench.send("st-2", devices=[])
+    bench.board.read_ahead()
+    assert bench.board.counters.invalid == 2
+    assert list(bench.flush(None)) == ["st-2"]
 
 
 def test_what_is_dropped_is_not_in_the_history() -> None:
