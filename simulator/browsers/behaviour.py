@@ -211,7 +211,7 @@ class Behaviour:
             return world.presence.settled(number, world.schedule.real())
 
         data = {"stationId": world.station_id(number), **data}
-        self._requests.ask(client, event, data, then, intended=intended, within=within, fair=fair)
+        self._requests.ask(client, event, data, then, intended=intended, within=within, fair=fair, still=fair)
 
     def _expect(self, kind: str, number: int, what: Any, intended: float) -> tuple[Any, ...]:
         key = ("browser", self._me.number, what)

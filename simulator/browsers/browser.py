@@ -85,7 +85,7 @@ class SimulatedBrowser:
         """Acts no more, and waits for what is open."""
         self._acts = False
         self._behaviour.stop()
-        while self._client is not None and (len(self.requests) or self.talks or self._behaviour.waits):
+        while self._client is not None and (self.requests.undecided or self.talks or self._behaviour.waits):
             await self._until(self._world.schedule.real() + POLL)
 
     async def stop(self) -> None:

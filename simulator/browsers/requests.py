@@ -14,6 +14,8 @@ __all__ = ["ACK_WITHIN", "MISSING", "Requests"]
 
 ACK_WITHIN: Final = 10.0
 """Seconds after which an ack will not come any more."""
+AGAIN: Final = 1.0
+"""Seconds after which a failure is looked at again: a hub may know of somebody's end before the tester has read it."""
 SHOWN: Final = 100
 """Characters of a wrong ack in the evidence."""
 
@@ -69,11 +71,17 @@ class Requests:
     def __init__(self, world: World, name: str) -> None:
         self._world, self._name = world, name
         self._open: dict[object, Timer] = {}
+        self._doubts: dict[object, tuple[Timer, Callable[[], None]]] = {}
         self.disturbed_until = float("-inf")
 
     def __len__(self) -> int:
         """How many wait for their ack."""
         return len(self._open)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether some wait for their ack, or for a second look at it."""
+        return bool(self._open or self._doubts)
 
     def ask(
         self,
@@ -85,6 +93,7 @@ class Requests:
         intended: float | None = None,
         within: float = ACK_WITHIN,
         fair: Callable[[], bool] | None = None,
+        still: Callable[[], bool] | None = None,
     ) -> None:
         """Sends a request.
 
@@ -93,6 +102,7 @@ class Requests:
             intended: the moment that its time counts from; None: now.
             within: seconds after which its ack is missing.
             fair: whether all that it needs is still there, asked when it goes wrong; None: it needs nobody.
+            still: the same, asked a second after the hub refused it; None: once is enough.
         """
         key, schedule = object(), self._world.schedule
         since = schedule.now if intended is None else intended
@@ -102,7 +112,7 @@ class Requests:
             if timer is not None:
                 timer.cancel()
                 try:
-                    self._judge(event, data, value, since, fair)
+                    self._judge(event, data, value, since, fair, still)
                 finally:
                     then(value)
 
@@ -119,13 +129,24 @@ class Requests:
         for timer in self._open.values():
             timer.cancel()
         self._open.clear()
+        for timer, look in list(self._doubts.values()):
+            timer.cancel()
+            look()
 
     @staticmethod
     def _missed(client: DoorClient, request_id: int, answered: Callable[[Any], None]) -> None:
         client.forget(request_id)
         answered(MISSING)
 
-    def _judge(self, event: str, data: Any, value: Any, since: float, fair: Callable[[], bool] | None) -> None:
+    def _judge(
+        self,
+        event: str,
+        data: Any,
+        value: Any,
+        since: float,
+        fair: Callable[[], bool] | None,
+        still: Callable[[], bool] | None,
+    ) -> None:
         if isinstance(value, ConnectionLost):
             return  # whose fault that is, is the connection's matter
         recorder, now = self._world.recorder, self._world.schedule.real()
@@ -134,7 +155,7 @@ class Requests:
             if excused or (fair is not None and not fair()):
                 return
             if isinstance(value, RequestFailed):
-                recorder.found("ack.errors", f"{self._about(event, since)} was answered with {plain(value.error)}")
+                self._failed(f"{self._about(event, since)} was answered with {plain(value.error)}", still)
             else:
                 recorder.found(
                     "ack.missing", f"{self._about(event, since)} was not answered within {now - since:.1f} s"
@@ -151,6 +172,19 @@ class Requests:
         recorder.time(f"ack.{event}", seconds * 1000)
         if seconds > self._world.scenario.late and (fair is None or fair()):
             recorder.found("ack.late", f"{self._about(event, since)} was answered after {seconds * 1000:.0f} ms")
+
+    def _failed(self, evidence: str, still: Callable[[], bool] | None) -> None:
+        recorder, schedule, key = self._world.recorder, self._world.schedule, object()
+        if still is None:
+            recorder.found("ack.errors", evidence)
+            return
+
+        def look() -> None:
+            del self._doubts[key]
+            if still():
+                recorder.found("ack.errors", evidence)
+
+        self._doubts[key] = schedule.at(schedule.real() + AGAIN, look), look
 
     def _about(self, event: str, since: float) -> str:
         return f"{event} of {self._name} at {self._world.at(since)}"

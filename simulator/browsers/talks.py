@@ -93,9 +93,10 @@ class Talk:
 
     def _fair(self) -> bool:
         """Whether all whom this needs are there."""
-        if self._station is not None and not self._world.presence.settled(self._station, self._world.schedule.real()):
-            return False
-        return not self.over
+        return self._station_is_there() and not self.over
+
+    def _station_is_there(self) -> bool:
+        return self._station is None or self._world.presence.settled(self._station, self._world.schedule.real())
 
     def _ask(
         self, who: Talker, event: str, data: Any, then: Callable[[Any], None], *, intended: float | None = None
@@ -111,7 +112,12 @@ class Talk:
             elif not self.over:
                 then(ack)
 
-        who.requests.ask(client, event, data, answered, intended=intended, fair=self._fair)
+        there = [(talker, talker.client) for talker in self._members]
+
+        def still() -> bool:
+            return self._station_is_there() and all(talker.client is client for talker, client in there)
+
+        who.requests.ask(client, event, data, answered, intended=intended, fair=self._fair, still=still)
 
     def _expect(self, kind: str, *what: Any, since: float | None = None) -> None:
         key = (self._token, *what)

@@ -303,7 +303,7 @@ async def test_timer_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_heartbeat() -> None:
     """On the event loop's timers, over both transports."""
-    async with echoing(Settings(ping_interval=0.1, ping_timeout=0.05)) as echo:
+    async with echoing(Settings(ping_interval=0.1, ping_timeout=0.5)) as echo:
         url = await echo.opened()
         assert (await echo.http.get(url)).text == "2"
         async with echo.websocket() as socket:

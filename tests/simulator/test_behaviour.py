@@ -156,6 +156,8 @@ def test_a_status_is_expected_until_it_comes() -> None:
     [(excused,)] = exchanges.of("excuse")
     assert excused(kind, key)
     assert not excused("stream", key)
+    assert bench.requests.undecided
+    bench.requests.close()
     assert bench.found["ack.errors"] == 1
 
 

@@ -113,9 +113,10 @@ async def test_browsers_that_log_in_as_people_do(hub: Hub, how: str) -> None:
     ids=["silent", "unavailable", "http", "garbage"],
 )
 async def test_what_is_no_broker(content: bytes, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WITHIN", 0.3)
     async with server(answers(content)) as address:
         for url in (f"mqtt://{address}", f"ws://{address}"):
+            # whoever answers is waited for: on a busy machine that is late, too
+            monkeypatch.setattr(module, "WITHIN", GUARD / 2 if content and url.startswith("mqtt") else 0.3)
             told = await says(plan(url, None))
             assert told.startswith(f"no MQTT broker answers at {address}"), told
             assert told.isprintable()

@@ -117,6 +117,7 @@ def test_a_refused_invitation_leads_to_nothing(bench: Bench, station: StationTal
     bench.first("station-invite")[1](RequestFailed("STATION_OFFLINE: Station offline"))
     [(excused,)] = bench.judge("exchanges").of("excuse")
     assert all(excused(args[0], args[1]) for args in bench.judge("exchanges").of("expect"))
+    bench.until(bench.clock.now + 1.1)
     assert bench.found["ack.errors"] == 1
     assert station.over
 
@@ -172,3 +173,29 @@ def test_a_room_that_is_none(bench: Bench) -> None:
     assert talk.over
     assert bench.found["ack.wrong"] == 1
     assert len(bench.hub.asked) == 1
+
+
+@pytest.mark.parametrize("ends", [0.0, 0.9, 1.1, None])
+def test_a_hub_that_knows_of_an_end_before_the_tester_does(
+    bench: Bench, partner: Partner, rooms: RoomTalk, ends: float | None
+) -> None:
+    """It may refuse what is said to who has gone, up to a second before the end of that connection is read."""
+    bench.behaviour.heard("peer-joined", {"peerId": "peer-2"}, 100.1)
+    _, answered = bench.first("offer")
+    now = bench.clock.now
+    answered(RequestFailed("SIGNAL_PEER_NOT_FOUND: Peer not found"))
+    if ends is not None:
+        bench.until(now + ends)
+        partner.client = FakeClient()  # it came again at once
+    bench.until(now + 2.0)
+    assert bench.found["ack.errors"] == (0 if ends in (0.0, 0.9) else 1)
+
+
+def test_what_is_in_doubt_at_the_end_is_judged_then(bench: Bench, partner: Partner, rooms: RoomTalk) -> None:
+    bench.behaviour.heard("peer-joined", {"peerId": "peer-2"}, 100.1)
+    bench.first("offer")[1](RequestFailed("SIGNAL_PEER_NOT_FOUND: Peer not found"))
+    assert bench.found["ack.errors"] == 0
+    bench.requests.close()
+    partner.client = None
+    bench.until(bench.clock.now + 2.0)
+    assert bench.found["ack.errors"] == 1

@@ -95,7 +95,7 @@ async def test_the_pace_is_of_browsers(tmp_path: Path) -> None:
             f"mqtt://127.0.0.1:{hub.mqtt_port}",
             stages,
             hub.http_url,
-            browsers={"count": 2, "think": [0.5, 0.5], "mix": {"ping": 1}},
+            browsers={"count": 4, "think": [1.0, 1.0], "mix": {"ping": 1}},
         )
         snapshots = await played(wanted, credentials(hub))
     acks = [sum(snapshot.times.get("ack", {}).values()) for snapshot in snapshots]

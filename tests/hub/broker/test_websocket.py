@@ -310,8 +310,8 @@ async def test_a_client_without_a_handshake_is_cut_off() -> None:
 
 
 async def test_the_deadline_ends_with_the_handshake() -> None:
-    async with running(open_within=0.05) as port, raw(port) as client:
-        await asyncio.sleep(0.1)  # the deadline is past
+    async with running(open_within=0.5) as port, raw(port) as client:
+        await asyncio.sleep(0.6)  # the deadline is past
         client.send(frame(BINARY, b"x"))
         await port.connections[0].until(b"x")
 
