@@ -1,20 +1,24 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { Calls, RINGS } from "../../bridge/console/core/calls.js";
-import { FakeClock, FakeHub } from "./fakes.js";
+import { HubTime } from "../../bridge/console/core/hub-time.js";
+import { FakeClock, FakeHub, FakeStorage } from "./fakes.js";
 
-let clock, hub, calls, rung, changes;
+let clock, hub, storage, calls, rung, changes;
 
 beforeEach(() => {
   clock = new FakeClock();
   hub = new FakeHub();
-  calls = new Calls({ hub, clock });
+  storage = new FakeStorage();
+  calls = tab();
   rung = [];
   changes = 0;
   calls.on("ring", (call) => rung.push(call.stationId));
   calls.on("change", () => changes++);
 });
 
+/** Another tab of the same browser. */
+const tab = (to = hub) => new Calls({ hub: to, clock, storage, time: new HubTime({ hub: to, clock }) });
 const called = (stationId, timestamp = clock.now()) => hub.emit("station-incoming-call", { stationId, timestamp });
 const outcomes = () => calls.log.map(({ stationId, outcome }) => `${stationId} ${outcome}`);
 const ringing = () => calls.ringing.map(({ stationId }) => stationId);
@@ -143,4 +147,75 @@ test("somebody else signs in: nothing of the calls is left", () => {
   called("st-3");
   calls.clear();
   assert.deepEqual([calls.log.length, calls.ringing.length, calls.unseen, clock.waiting], [0, 0, 0, 0]);
+});
+
+const HOURS = 7_200_000;
+
+/** The page connects, and is told of the calls that ring; its clock is ahead of the hub's. */
+function opens(told, ahead = 0) {
+  const another = new FakeHub();
+  const page = tab(another);
+  another.emit("welcome", {});
+  for (const [stationId, timestamp] of told) another.emit("station-incoming-call", { stationId, timestamp });
+  another.emit("pong", { ts: clock.now() - ahead }, clock.now());
+  return page;
+}
+
+test("what rang before the page was opened rings as long as it has left, by the hub's clock", () => {
+  const now = clock.now();
+  const page = opens([["st-1", now - HOURS - 50_000], ["st-2", now - HOURS - 20_000]], HOURS);
+  assert.deepEqual(page.ringing.map(({ stationId, time }) => [stationId, page.time.ago(time)]), [["st-1", 50_000], ["st-2", 20_000]]);
+  clock.pass(9_999);
+  assert.equal(page.ringing.length, 2);
+  clock.pass(1);
+  assert.deepEqual(page.ringing.map(({ stationId }) => stationId), ["st-2"]);
+  clock.pass(30_000);
+  assert.deepEqual(page.log.map(({ outcome }) => outcome), ["missed", "missed"]);
+  assert.equal(clock.waiting, 0);
+});
+
+test("what a station says with a clock that is wrong is not taken for how long it rang", () => {
+  for (const wrong of [-HOURS, 1_000, HOURS, NaN]) {
+    const page = opens([["st-1", clock.now() + wrong]]);
+    assert.equal(page.time.ago(page.ringing[0].time), 0);
+    clock.pass(RINGS - 1);
+    assert.equal(page.ringing.length, 1, String(wrong));
+    clock.pass(1);
+    assert.equal(page.ringing.length, 0);
+  }
+});
+
+test("what comes later begins when it comes, whatever the station's clock says", () => {
+  hub.emit("welcome", {});
+  hub.emit("pong", { ts: clock.now() }, clock.now());
+  called("st-1", clock.now() - 50_000);
+  clock.pass(RINGS - 1);
+  assert.deepEqual(ringing(), ["st-1"]);
+});
+
+test("declined in this browser, it rings in no other tab and not after a reload; a later call does, and so for who signs in next", () => {
+  const other = tab();
+  called("st-1", 5);
+  called("st-2", 6);
+  calls.decline("st-1");
+  other.stored();
+  assert.deepEqual(other.ringing.map(({ stationId }) => stationId), ["st-2"]);
+  const reloaded = opens([["st-1", 5], ["st-2", 6], ["st-1", 7]]);
+  assert.deepEqual(reloaded.log.map(({ stationId, timestamp, outcome }) => `${stationId} ${timestamp} ${outcome}`), ["st-1 7 ringing", "st-2 6 ringing", "st-1 5 declined"]);
+  reloaded.clear();
+  assert.deepEqual(opens([["st-1", 5]]).ringing.map(({ stationId }) => stationId), ["st-1"]);
+});
+
+test("what is kept of declined calls is bounded, and damage to it is no harm", () => {
+  for (let number = 0; number < 1_000; number++) {
+    called(`st-${number}`, number);
+    calls.decline(`st-${number}`);
+  }
+  assert.ok(storage.getItem("stationhub.declined").length < 10_000);
+  for (const damage of ["{", "null", "[null, 5]", "{}"]) {
+    storage.setItem("stationhub.declined", damage);
+    called("st-x", damage.length);
+    calls.decline("st-x");
+    assert.equal(calls.declined.has("st-x", damage.length), true);
+  }
 });

@@ -195,6 +195,7 @@ export class FakeConnection {
   received = 0;
   closed = false;
   offers = 0;
+  transport = { state: "connected", onstatechange: null };
 
   addTrack(track) {
     this.sends.push(track.kind);
@@ -206,6 +207,7 @@ export class FakeConnection {
   }
 
   getSenders = () => [];
+  getReceivers = () => [{ transport: this.transport }];
 
   async createOffer(options) {
     this.offers++;
@@ -240,6 +242,12 @@ export class FakeConnection {
   become(state) {
     this.connectionState = state;
     this.onconnectionstatechange?.();
+  }
+
+  /** The other side hangs up. */
+  hangsUp() {
+    this.transport.state = "closed";
+    this.transport.onstatechange?.();
   }
 
   finds(line) {

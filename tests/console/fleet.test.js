@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Emitter } from "../../bridge/console/lib/emitter.js";
 import { Fleet } from "../../bridge/console/core/fleet.js";
+import { HubTime } from "../../bridge/console/core/hub-time.js";
 import { worstOf } from "../../bridge/console/core/states.js";
 import { FakeClock, settle } from "./fakes.js";
 
@@ -16,8 +17,12 @@ class FakeHub extends Emitter {
     this.ahead = 0;
   }
 
+  welcome() {
+    this.emit("welcome", {});
+    this.emit("pong", { pong: true, ts: this.clock.now() - this.ahead }, this.clock.now());
+  }
+
   async request(event, data) {
-    if (event === "ping") return { pong: true, ts: this.clock.now() - this.ahead };
     this.asked.push([event, data]);
     if (this.refuses) throw new Error("RESOURCE_EXHAUSTED: Too many events");
   }
@@ -54,15 +59,16 @@ async function fleetOf(...items) {
   const clock = new FakeClock();
   const hub = new FakeHub(clock);
   const api = new FakeApi();
-  const fleet = new Fleet({ hub, api, clock });
+  const time = new HubTime({ hub, clock });
+  const fleet = new Fleet({ hub, api, time, clock });
   const changes = [];
   fleet.on("change", (ids) => changes.push(ids && [...ids].join(" ")));
   if (items.length) {
-    hub.emit("welcome", {});
+    hub.welcome();
     await api.answer(...items);
     changes.length = 0;
   }
-  return { hub, api, clock, fleet, changes };
+  return { hub, api, clock, time, fleet, changes };
 }
 
 test("the list is read at each connection; counts tell how each is", async () => {
@@ -171,11 +177,12 @@ test("a status tells how the station is; how it is connected counts more", async
 });
 
 test("a status is as old as it says, whatever this page's clock is; one that is repeated does not become new", async () => {
-  const { hub, api, fleet, clock } = await fleetOf();
+  const { hub, api, fleet, clock, time } = await fleetOf();
   const skew = (hub.ahead = 3_600_000);
   const say = (stationId, age) => hub.emit("batch-station-status-update", [{ stationId, updatedAt: clock.now() - skew - age, devices: [] }]);
   hub.emit("welcome", {});
   say("b", 60_000); // the first batch comes before the hub's time does
+  hub.emit("pong", { ts: clock.now() - skew }, clock.now());
   await api.answer(item("a"), item("b"));
   say("a", 0);
   const { a, b } = Object.fromEntries(fleet.stations);
@@ -188,7 +195,11 @@ test("a status is as old as it says, whatever this page's clock is; one that is 
   clock.pass(1_000);
   hub.emit("station-disconnected", { stationId: "a" });
   clock.pass(2_000);
-  assert.equal(fleet.ago(a.since), 2_000);
+  assert.equal(time.ago(a.since), 2_000);
+  clock.time -= skew; // somebody sets it right
+  hub.ahead = 0;
+  hub.emit("pong", { ts: clock.now() }, clock.now());
+  assert.deepEqual([clock.now() - a.heard, clock.now() - b.heard, time.ago(a.since)], [23_000, 3_000, 2_000]);
 });
 
 test("a station whose clock is behind is live all the same", async () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { History } from "../../bridge/console/core/history.js";
+import { HubTime } from "../../bridge/console/core/hub-time.js";
 import { reading, unitOf } from "../../bridge/console/core/metrics.js";
 import { WINDOW } from "../../bridge/console/core/reports.js";
 import { Emitter } from "../../bridge/console/lib/emitter.js";
@@ -11,7 +12,8 @@ function world() {
   const fleet = new Emitter();
   const asked = [];
   const api = { get: (path) => new Promise((resolve, reject) => asked.push({ path, resolve, reject })) };
-  const history = new History({ fleet, api, clock });
+  const hub = new Emitter();
+  const history = new History({ fleet, api, time: new HubTime({ hub, clock }), clock });
   let reports = 0;
   const report = (metrics, { id = "st-1", deviceId = "d", heard = clock.now(), updatedAt = ++reports } = {}) => {
     const devices = [{ deviceId, metrics }];
@@ -25,7 +27,7 @@ function world() {
     asked.shift().resolve({ stationId: id, now, times: ages.map((age) => now - age * 1000), series: [{ deviceId: "d", metric, values }] });
     await done;
   };
-  return { clock, fleet, history, report, runs, asked, recall, values: (...of) => runs(...of).flat() };
+  return { clock, hub, fleet, history, report, runs, asked, recall, values: (...of) => runs(...of).flat() };
 }
 
 test("numbers are kept with the time they came, the window's, oldest first", () => {
@@ -139,6 +141,21 @@ test("what the hub kept comes before what this page saw, by this page's clock", 
   clock.pass(1000);
   report({ temp: 11 });
   assert.deepEqual(runs(), [[1, 2], [9, 10, 11]]);
+});
+
+test("an answer that is long on its way tells when it was all the same: by the hub's clock, as the pings tell it", async () => {
+  const { clock, hub, history, asked, report, runs } = world();
+  hub.emit("pong", { ts: clock.now() - 7_200_000 }, clock.now());
+  report({ temp: 9 });
+  const began = clock.now();
+  const late = history.recall("st-1");
+  clock.pass(20_000);
+  report({ temp: 10 });
+  const now = began - 7_200_000;
+  asked.shift().resolve({ stationId: "st-1", now, times: [now - 10_000, now - 5_000, now], series: [{ deviceId: "d", metric: "temp", values: [7, 8, 9] }] });
+  await late;
+  assert.deepEqual(history.runs("st-1", "d", "temp").flat().map(({ time, value }) => [time - began, value]), [[-10_000, 7], [-5_000, 8], [0, 9], [20_000, 10]]);
+  assert.equal(runs().length, 2);
 });
 
 test("a line that is filled in is whole at the hub's pace, and broken where the hub heard nothing", async () => {

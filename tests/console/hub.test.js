@@ -26,7 +26,8 @@ function open() {
 test("the token goes into the first frame, never into the address", () => {
   open();
   assert.equal(sockets[0].url, "ws://hub/ws");
-  assert.deepEqual(sockets[0].sent, [{ event: "auth", data: { token: "t", watch: [] } }]);
+  assert.deepEqual(sockets[0].sent.map(({ event }) => event), ["auth", "ping"]);
+  assert.deepEqual(sockets[0].sent[0], { event: "auth", data: { token: "t", watch: [] } });
   assert.deepEqual(states, ["connecting", "open"]);
 });
 
@@ -109,12 +110,18 @@ for (const [code, reason, ended] of [
 }
 
 test("a hub that answers nothing any more is found out within half a minute", async () => {
+  const pongs = [];
+  hub.on("pong", (answer, asked) => pongs.push([answer.ts, clock.now() - asked]));
   open();
-  clock.pass(20_000);
-  sockets[0].answer("ping", { pong: true });
-  await settle();
+  for (const ts of [1, 2]) {
+    clock.pass(9_000);
+    sockets[0].answer("ping", { pong: true, ts });
+    await settle();
+    clock.pass(20_000);
+  }
   assert.equal(hub.state, "open");
-  clock.pass(30_000);
+  assert.deepEqual(pongs, [[1, 9_000], [2, 9_000]]);
+  clock.pass(10_000);
   await settle();
   assert.equal(hub.state, "waiting");
 });

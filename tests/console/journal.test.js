@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { ApiError } from "../../bridge/console/core/api.js";
 import { askStatus } from "../../bridge/console/core/ask.js";
 import { Commands } from "../../bridge/console/core/commands.js";
+import { HubTime } from "../../bridge/console/core/hub-time.js";
 import { HubError } from "../../bridge/console/core/hub.js";
 import { Journal } from "../../bridge/console/core/journal.js";
 import { Emitter } from "../../bridge/console/lib/emitter.js";
@@ -12,7 +13,7 @@ function world() {
   const clock = new FakeClock();
   const [hub, fleet] = [new Emitter(), new Emitter()];
   fleet.stations = new Map();
-  const journal = new Journal({ hub, fleet, clock });
+  const journal = new Journal({ hub, fleet, time: new HubTime({ hub, clock }) });
   const kinds = (id = "st-1") => journal.of(id).map(({ kind }) => kind);
   return { clock, hub, fleet, journal, kinds };
 }
@@ -50,6 +51,23 @@ test("what changed while the hub was out of reach is found in the next list, at 
   list(["st-1", false, began + 20_000], ["st-2", false, null], ["st-3", true, began]);
   assert.deepEqual(journal.of("st-1").map(({ kind, time }) => [kind, time]), [["disconnected", began + 20_000]]);
   assert.deepEqual([journal.of("st-2"), journal.of("st-3")], [[], []]);
+});
+
+test("a call that is told again after a reconnection began once; one that comes later is another", () => {
+  const { hub, kinds } = world();
+  for (const timestamp of [1, 1, 2]) hub.emit("station-incoming-call", { stationId: "st-1", timestamp });
+  assert.deepEqual(kinds(), ["call", "call"]);
+});
+
+test("all is written down by the hub's clock, what came before that was known, too", () => {
+  const { clock, hub, fleet, journal } = world();
+  const times = () => journal.of("st-1").map(({ time }) => time - clock.now());
+  hub.emit("station-incoming-call", { stationId: "st-1", timestamp: 1 });
+  hub.emit("pong", { ts: clock.now() - 7_200_000 }, clock.now());
+  fleet.emit("presence", { id: "st-1" }, true);
+  assert.deepEqual(times(), [-7_200_000, -7_200_000]);
+  hub.emit("pong", { ts: clock.now() }, clock.now()); // the page's clock was set meanwhile
+  assert.deepEqual(times(), [-7_200_000, -7_200_000]);
 });
 
 test("it is bounded, for a station that flaps and for a fleet that does", () => {

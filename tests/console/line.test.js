@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Calls } from "../../bridge/console/core/calls.js";
+import { HubTime } from "../../bridge/console/core/hub-time.js";
 import { IceServers } from "../../bridge/console/core/ice.js";
 import { Line } from "../../bridge/console/core/line.js";
-import { FakeClock, FakeConnection, FakeHub, settle } from "./fakes.js";
+import { FakeClock, FakeConnection, FakeHub, FakeStorage, settle } from "./fakes.js";
 
 const clock = new FakeClock();
 
@@ -11,7 +12,7 @@ function lineOf() {
   const hub = new FakeHub();
   hub.answers["create-room"] = { roomId: "room" };
   const ice = { get: async () => [] };
-  return { hub, line: new Line({ hub, calls: new Calls({ hub, clock }), ice, devices: undefined, clock, makePeer: () => new FakeConnection() }) };
+  return { hub, line: new Line({ hub, calls: new Calls({ hub, clock, time: new HubTime({ hub, clock }), storage: new FakeStorage() }), ice, devices: undefined, clock, makePeer: () => new FakeConnection() }) };
 }
 
 test("another call takes the place of one that goes on: that it was hung up is no news", async () => {

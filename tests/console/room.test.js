@@ -44,7 +44,7 @@ async function talking() {
   const call = await connecting();
   hub.emit("answer", { from: "edge", answer: { type: "answer", sdp: "v=0\r\na=ice-ufrag:theirs\r\n" } });
   await settle();
-  made[0].become("connected");
+  made.at(-1).become("connected");
   return call;
 }
 
@@ -287,6 +287,22 @@ test("interrupted, it may come back; failed, who offered offers anew; at last it
   assert.equal(hub.of("offer").length, 2);
   clock.pass(8_000);
   assert.deepEqual([call.state, call.reason], ["ended", "lost"]);
+});
+
+test("who hangs up is gone at once, with no hub to say it by; a connection that is closed here tells nothing more", async () => {
+  for (const away of [false, true]) {
+    const call = await talking();
+    if (away) hub.lose();
+    assert.equal(call.state, "talking");
+    made.at(-1).hangsUp();
+    assert.deepEqual([call.state, call.reason], ["ended", "left"]);
+    hub.back();
+  }
+  const call = await talking();
+  call.hangUp();
+  made.at(-1).hangsUp();
+  assert.equal(call.reason, "hung-up");
+  assert.equal(clock.waiting, 0);
 });
 
 test("a new offer for the same connection is answered on it", async () => {

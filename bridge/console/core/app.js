@@ -6,6 +6,7 @@ import { Fleet } from "./fleet.js";
 import { History } from "./history.js";
 import { IceServers } from "./ice.js";
 import { Journal } from "./journal.js";
+import { HubTime } from "./hub-time.js";
 import { Line } from "./line.js";
 import { Streams } from "./streams.js";
 
@@ -17,15 +18,21 @@ export class App extends Client {
   constructor({ devices, ...options }) {
     super(options);
     const { hub, api, clock } = this;
-    this.fleet = new Fleet({ hub, api, clock });
-    this.history = new History({ fleet: this.fleet, api, clock });
-    this.journal = new Journal({ hub, fleet: this.fleet, clock });
+    const time = (this.time = new HubTime({ hub, clock }));
+    this.fleet = new Fleet({ hub, api, time, clock });
+    this.history = new History({ fleet: this.fleet, api, time, clock });
+    this.journal = new Journal({ hub, fleet: this.fleet, time });
     const ice = new IceServers({ api, clock });
     this.streams = new Streams({ hub, clock, ice, journal: this.journal });
     this.commands = new Commands({ api, clock, journal: this.journal });
-    this.calls = new Calls({ hub, clock });
+    this.calls = new Calls({ hub, time, clock, storage: options.storage });
     this.line = new Line({ hub, calls: this.calls, ice, devices, clock });
     this.models = [this.line, this.calls, this.streams, ice, this.history, this.journal, this.fleet];
+  }
+
+  stored() {
+    super.stored();
+    this.calls.stored();
   }
 
   greeting() {

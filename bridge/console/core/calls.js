@@ -1,5 +1,6 @@
 /** Calls of stations: which ring now, and what became of the others. No sound and no picture: pages make those. */
 import { Emitter } from "../lib/emitter.js";
+import { Declined } from "./declined.js";
 import { browserClock } from "./hub.js";
 import { Timers } from "./timers.js";
 
@@ -14,8 +15,8 @@ const MAX_LOG = 200;
  * @typedef {object} Call
  * @property {number} id counts them.
  * @property {string} stationId
- * @property {number} timestamp of the hub: tells a call that is told again after a reconnection.
- * @property {number} time when it was heard, by this page's clock, in milliseconds.
+ * @property {number} timestamp as the hub tells it, by whatever clock the station has: tells a call that is told again after a reconnection.
+ * @property {number} time when it began, by the hub's clock, in milliseconds.
  * @property {string} outcome `ringing`; `accepted` or `declined` here; `elsewhere`: somebody else answered; `missed`: nobody did; `left`: the station went away.
  * @property {boolean} seen whether somebody looked at it since it was missed.
  */
@@ -31,14 +32,24 @@ export class Calls extends Emitter {
   log = [];
   /** @type {Map<string, Call>} by station, oldest first. */
   #ringing = new Map();
+  /** @type {Call[] | null} told again after a welcome, until the hub's clock is known; null: what comes now begins now. */
+  #retold = null;
   #timers;
   #next = 1;
 
-  /** @param {{hub: import("./hub.js").HubSocket, clock?: any}} options */
-  constructor({ hub, clock = browserClock }) {
+  /**
+   * @param {object} options
+   * @param {import("./hub.js").HubSocket} options.hub
+   * @param {import("./hub-time.js").HubTime} options.time
+   * @param {any} options.storage such as `localStorage`.
+   */
+  constructor({ hub, time, storage, clock = browserClock }) {
     super();
-    this.clock = clock;
+    this.time = time;
+    this.declined = new Declined(storage);
     this.#timers = new Timers(clock);
+    hub.on("welcome", () => (this.#retold = []));
+    hub.on("pong", () => this.#date());
     hub.on("station-incoming-call", ({ stationId, timestamp }) => this.#called(stationId, timestamp));
     hub.on("station-call-answered", ({ stationId }) => this.#answered(stationId));
     hub.on("station-disconnected", ({ stationId }) => this.#end(stationId, "left"));
@@ -61,7 +72,14 @@ export class Calls extends Emitter {
 
   /** It does not ring here any more; others may still answer. */
   decline(stationId) {
+    const call = this.#ringing.get(stationId);
+    if (call) this.declined.add(stationId, call.timestamp);
     this.#end(stationId, "declined");
+  }
+
+  /** Another tab may have declined one. */
+  stored() {
+    for (const { stationId, timestamp } of this.ringing) if (this.declined.has(stationId, timestamp)) this.#end(stationId, "declined");
   }
 
   /** It was accepted here, but somebody else was faster. */
@@ -83,6 +101,8 @@ export class Calls extends Emitter {
   clear() {
     this.#timers.clearAll();
     this.#ringing.clear();
+    this.#retold = null;
+    this.declined.clear();
     this.log = [];
     this.emit("change");
   }
@@ -92,15 +112,18 @@ export class Calls extends Emitter {
     if (ringing) {
       if (ringing.timestamp === timestamp) return;
       ringing.timestamp = timestamp;
-      this.#startTimer(stationId);
+      this.#startTimer(stationId, RINGS);
       return this.emit("change");
     }
     if (this.log.some((call) => call.stationId === stationId && call.timestamp === timestamp)) return; // told again; it is over here
     this.#makeRoom();
-    const call = { id: this.#next++, stationId, timestamp, time: this.clock.now(), outcome: "ringing", seen: false };
-    this.#ringing.set(stationId, call);
+    const declined = this.declined.has(stationId, timestamp);
+    const call = { id: this.#next++, stationId, timestamp, time: this.time.now(), outcome: declined ? "declined" : "ringing", seen: false };
     this.log.unshift(call);
-    this.#startTimer(stationId);
+    this.#retold?.push(call);
+    if (declined) return this.emit("change");
+    this.#ringing.set(stationId, call);
+    this.#startTimer(stationId, RINGS);
     this.emit("ring", call);
     this.emit("change");
   }
@@ -109,13 +132,25 @@ export class Calls extends Emitter {
     if (this.#ringing.has(stationId)) return this.#end(stationId, "elsewhere");
     // declined here, and not in vain
     const declined = this.log.find((call) => call.stationId === stationId);
-    if (declined?.outcome !== "declined" || this.clock.now() - declined.time > RINGS) return;
+    if (declined?.outcome !== "declined" || this.time.ago(declined.time) > RINGS) return;
     declined.outcome = "elsewhere";
     this.emit("change");
   }
 
-  #startTimer(stationId) {
-    this.#timers.after(stationId, RINGS, () => this.#end(stationId, "missed"));
+  /** Those that rang before this page was there began when they say, if that can be: the clock of a station may be wrong, too. */
+  #date() {
+    const retold = this.#retold ?? [];
+    this.#retold = null;
+    for (const call of retold) {
+      const rung = this.time.ago(call.timestamp);
+      call.time = rung >= 0 && rung < RINGS ? call.timestamp : this.time.now();
+      if (call.outcome === "ringing") this.#startTimer(call.stationId, RINGS - this.time.ago(call.time));
+    }
+    if (retold.length) this.emit("change");
+  }
+
+  #startTimer(stationId, ms) {
+    this.#timers.after(stationId, ms, () => this.#end(stationId, "missed"));
   }
 
   #end(stationId, outcome) {

@@ -56,6 +56,12 @@ export class Client extends Emitter {
     if (this.session.signedIn) this.hub.open(() => ({ token: this.session.token, ...this.greeting() }));
   }
 
+  /** Another tab changed what is kept in this browser. */
+  stored() {
+    this.session.stored();
+    this.preferences.changed();
+  }
+
   /** Says something in passing: `kind` is `info`, `good` or `bad`. */
   notice(text, kind = "info") {
     this.emit("notice", text, kind);

@@ -54,23 +54,22 @@ export class Fleet extends Emitter {
   #askedAt = -Infinity;
   /** Stations whose presence was pushed while a list was on its way: it may be older. */
   #pushed = new Set();
-  /** How many milliseconds this page's clock is ahead of the hub's; null: not known yet. */
-  #ahead = null;
 
   /**
    * @param {object} options
    * @param {import("./hub.js").HubSocket} options.hub
    * @param {import("./api.js").Api} options.api
+   * @param {import("./hub-time.js").HubTime} options.time
    */
-  constructor({ hub, api, clock = browserClock }) {
+  constructor({ hub, api, time, clock = browserClock }) {
     super();
-    Object.assign(this, { hub, api, clock, error: null });
+    Object.assign(this, { hub, api, time, clock, error: null });
     this.#watched = new Watched({ hub, clock });
     hub.on("welcome", () => {
       this.#drop();
       this.load();
-      this.#readClock();
     });
+    time.on("change", (by) => this.#clockRead(by));
     hub.on("station-connected", ({ stationId }) => this.#presence(stationId, true));
     hub.on("station-disconnected", ({ stationId }) => this.#presence(stationId, false));
     hub.on("batch-station-status-update", (statuses) => this.#statuses(statuses));
@@ -115,11 +114,6 @@ export class Fleet extends Emitter {
     if (this.hub.state === "open" && this.clock.now() - this.#askedAt >= ms) this.load();
   }
 
-  /** How many milliseconds ago it was so late by the hub's clock. */
-  ago(time) {
-    return this.clock.now() - (this.#ahead ?? 0) - time;
-  }
-
   /** Forgets everything: somebody else signs in. */
   clear() {
     this.stations.clear();
@@ -128,7 +122,6 @@ export class Fleet extends Emitter {
     this.#drop();
     if (this.#reloadTimer !== null) this.clock.clearTimeout(this.#reloadTimer);
     this.#reloadTimer = null;
-    this.#ahead = null;
     this.emit("change", null);
   }
 
@@ -177,7 +170,7 @@ export class Fleet extends Emitter {
   #presence(id, online) {
     const fresh = !this.stations.has(id);
     const station = this.#known(id);
-    if (station.online !== online) Object.assign(station, { since: this.clock.now() - (this.#ahead ?? 0), via: null });
+    if (station.online !== online) Object.assign(station, { since: this.time.now(), via: null });
     station.online = online;
     station.state = stateOf(station);
     if (this.#loading !== null) this.#pushed.add(id);
@@ -208,18 +201,16 @@ export class Fleet extends Emitter {
 
   /** When a status was said, by this page's clock; now, as long as the hub's is not known. */
   #saidAt(status, now) {
-    return this.#ahead === null || typeof status.updatedAt !== "number" ? now : Math.min(now, status.updatedAt + this.#ahead);
+    return this.time.ahead === null || typeof status.updatedAt !== "number" ? now : Math.min(now, this.time.here(status.updatedAt));
   }
 
-  /** Compares this page's clock with the hub's, by which statuses have their times. */
-  async #readClock() {
-    const asked = this.clock.now();
-    const answer = await this.hub.request("ping").catch(() => null);
-    if (typeof answer?.ts !== "number") return;
-    const known = this.#ahead !== null;
-    this.#ahead = (asked + this.clock.now()) / 2 - answer.ts;
-    if (known) return;
-    for (const station of this.stations.values()) if (station.status !== null) station.heard = this.#saidAt(station.status, station.came);
+  /** What came before the hub's time was known was said when it says; and where this page's clock was set, it was so by that one. */
+  #clockRead(by) {
+    for (const station of this.stations.values()) {
+      if (station.status === null) continue;
+      if (by === null) station.heard = this.#saidAt(station.status, station.came);
+      else Object.assign(station, { heard: station.heard + by, came: station.came + by });
+    }
   }
 
   #states(states) {

@@ -19,10 +19,10 @@ export class History extends Emitter {
   #stations = new Map();
   #round = 0;
 
-  /** @param {{fleet: import("./fleet.js").Fleet, api: import("./api.js").Api, clock?: any}} options */
-  constructor({ fleet, api, clock = browserClock }) {
+  /** @param {{fleet: import("./fleet.js").Fleet, api: import("./api.js").Api, time: import("./hub-time.js").HubTime, clock?: any}} options */
+  constructor({ fleet, api, time, clock = browserClock }) {
     super();
-    Object.assign(this, { api, clock });
+    Object.assign(this, { api, time, clock });
     fleet.on("status", (station) => this.#took(station));
     fleet.on("presence", (station, online) => online || this.#broke(station.id));
   }
@@ -39,7 +39,8 @@ export class History extends Emitter {
     const asked = this.clock.now();
     const kept = await this.api.get(`stations/${encodeURIComponent(stationId)}/history`).catch(() => null);
     if (kept === null || round !== this.#round || !kept.times.length) return;
-    const ahead = (asked + this.clock.now()) / 2 - kept.now;
+    // an answer that was long on its way says little of the hub's clock
+    const ahead = this.time.ahead ?? (asked + this.clock.now()) / 2 - kept.now;
     const series = new Map(kept.series.map(({ deviceId, metric, values }) => [keyOf(deviceId, metric), values]));
     const known = this.#stations.get(stationId) ?? { reports: new Reports(), newest: null };
     known.reports.fill(kept.times.map((time) => time + ahead), series, KEPT_EVERY);

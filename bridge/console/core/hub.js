@@ -31,7 +31,7 @@ const LOST = "UNAVAILABLE: The connection was lost";
  * lost, null: it is there, or never was.
  *
  * Emits `state` (state); `welcome` (data) after each connection; `end` (reason) when it will not come back: `KICKED NEW_LOGIN`, `KICKED REVOKED`, or
- * what the hub refused it with; and each push by its own name (data).
+ * what the hub refused it with; `pong` (answer, when it was asked) at once after a welcome and then every 20 s; and each push by its own name (data).
  */
 export class HubSocket extends Emitter {
   #socket = null;
@@ -129,9 +129,9 @@ export class HubSocket extends Emitter {
       this.#stopTimers();
       this.#backoff.reset();
       this.welcome = frame.data;
-      this.#pings = this.clock.setTimeout(() => this.#ping(socket), PING_EVERY);
       this.#set("open");
       this.emit("welcome", frame.data);
+      if (socket === this.#socket) this.#ping(socket);
     } else if (frame.event !== undefined) {
       this.emit(frame.event, frame.data);
     } else if (this.#acks.has(frame.id)) {
@@ -144,9 +144,12 @@ export class HubSocket extends Emitter {
   }
 
   #ping(socket) {
+    const asked = this.clock.now();
     this.request("ping").then(
-      () => {
-        if (socket === this.#socket) this.#pings = this.clock.setTimeout(() => this.#ping(socket), PING_EVERY);
+      (answer) => {
+        if (socket !== this.#socket) return;
+        this.#pings = this.clock.setTimeout(() => this.#ping(socket), PING_EVERY);
+        this.emit("pong", answer, asked);
       },
       () => this.#lost(socket),
     );

@@ -1,6 +1,5 @@
 /** What happened at the stations since somebody signed in on this page. */
 import { Emitter } from "../lib/emitter.js";
-import { browserClock } from "./hub.js";
 
 const MAX_ENTRIES = 60;
 const MAX_STATIONS = 1_500;
@@ -9,7 +8,7 @@ const MAX_STATIONS = 1_500;
  * One thing that happened.
  * @typedef {object} Entry
  * @property {number} id counts them.
- * @property {number} time milliseconds.
+ * @property {number} time milliseconds, by the hub's clock.
  * @property {string} stationId
  * @property {string} kind `connected`, `disconnected`, `call`, `answered`, `command`, `stream`.
  * @property {any} details of commands and streams; may be told more of later.
@@ -22,18 +21,19 @@ export class Journal extends Emitter {
   #online = new Map();
   #next = 1;
 
-  /** @param {{hub: import("./hub.js").HubSocket, fleet: import("./fleet.js").Fleet, clock?: any}} options */
-  constructor({ hub, fleet, clock = browserClock }) {
+  /** @param {{hub: import("./hub.js").HubSocket, fleet: import("./fleet.js").Fleet, time: import("./hub-time.js").HubTime}} options */
+  constructor({ hub, fleet, time }) {
     super();
-    Object.assign(this, { fleet, clock });
+    Object.assign(this, { fleet, time });
+    time.on("change", (by) => this.#clockRead(by));
     fleet.on("presence", (station, online) => this.#presence(station.id, online));
     fleet.on("loaded", () => this.#loaded());
-    hub.on("station-incoming-call", ({ stationId }) => this.add(stationId, "call"));
+    hub.on("station-incoming-call", ({ stationId, timestamp }) => this.#called(stationId, timestamp));
     hub.on("station-call-answered", ({ stationId }) => this.add(stationId, "answered"));
   }
 
   /** Something happened. */
-  add(stationId, kind, details = {}, time = this.clock.now()) {
+  add(stationId, kind, details = {}, time = this.time.now()) {
     const entry = { id: this.#next++, time, stationId, kind, details };
     const entries = this.#stations.get(stationId) ?? [];
     this.#stations.delete(stationId);
@@ -66,6 +66,17 @@ export class Journal extends Emitter {
     if (this.#online.get(id) === online) return;
     this.#online.set(id, online);
     this.add(id, online ? "connected" : "disconnected");
+  }
+
+  /** A call that rings is told again after each connection: it began once. */
+  #called(id, timestamp) {
+    if (!this.of(id).some(({ kind, details }) => kind === "call" && details.timestamp === timestamp)) this.add(id, "call", { timestamp });
+  }
+
+  /** What happened before the hub's clock was known has the time of this page's. */
+  #clockRead(by) {
+    if (by !== null) return;
+    for (const entry of [...this.#stations.values()].flat()) entry.time = this.time.there(entry.time);
   }
 
   /** A new list: what changed while the hub was out of reach happened when the hub says. */

@@ -26,6 +26,7 @@ export class Peering extends Emitter {
   #candidates = new Candidates();
   #work = Promise.resolve();
   #timers;
+  #transport = null;
 
   /**
    * @param {object} options
@@ -151,6 +152,7 @@ export class Peering extends Emitter {
     if (state === "connected") {
       this.#timers.clear("lost");
       this.connected = true;
+      this.#hear();
       this.emit("trouble", false);
       this.emit("connected");
     } else if (state === "closed") {
@@ -161,6 +163,12 @@ export class Peering extends Emitter {
       // who offered offers anew; nobody hears it while the hub is away, and then the time above runs out
       if (state === "failed" && this.offers) this.#offer({ iceRestart: true });
     }
+  }
+
+  /** Who hangs up says so on the connection itself, at once, whether or not there is a hub to say it by; a browser that dies says nothing. */
+  #hear() {
+    const transport = (this.#transport ??= this.#pc.getReceivers?.()[0]?.transport);
+    if (transport) transport.onstatechange = () => transport.state === "closed" && this.#end("left");
   }
 
   #end(reason) {
@@ -176,6 +184,7 @@ export class Peering extends Emitter {
     this.#timers.clear("lost");
     const pc = this.#pc;
     pc.onicecandidate = pc.ontrack = pc.onconnectionstatechange = null;
+    if (this.#transport) this.#transport.onstatechange = null;
     pc.close();
     this.tracks = [];
   }

@@ -59,7 +59,7 @@ export class AdminOverview extends AdminPage {
     const { monitor } = this.models;
     const { update, live, heard } = monitor;
     this.live.dataset.live = String(live);
-    setText(this.live, live ? t("admin.live") : update ? t("admin.stale", { time: clock(texts.language, heard) }) : t("admin.waiting"));
+    setText(this.live, live ? t("admin.live") : update ? t("admin.stale", { time: clock(texts.language, this.app.time.there(heard)) }) : t("admin.waiting"));
     this.facts.hidden = !update;
     this.sections.get("broker").hidden = Boolean(update) && !update.broker;
     if (update) this.#drawFacts(update, texts.language);

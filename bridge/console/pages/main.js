@@ -23,4 +23,4 @@ function signInByAddress() {
 if (!signInByAddress()) app.start();
 // opened where the console is open already; before any page looks at the address
 addEventListener("hashchange", signInByAddress);
-adopt(app, () => (app.session.signedIn ? new Shell(app) : new SignIn(app)));
+adopt(app, (before) => (app.session.signedIn ? new Shell(app) : new SignIn(app, before)));

@@ -85,9 +85,9 @@ export class Shell extends Part {
   }
 
   #showConnection() {
-    const { hub, t, texts } = this.app;
+    const { hub, t, texts, time } = this.app;
     this.stale.hidden = hub.lostAt === null;
-    if (hub.lostAt !== null) setText(this.stale, t("connection.stale", { time: clock(texts.language, hub.lostAt) }));
+    if (hub.lostAt !== null) setText(this.stale, t("connection.stale", { time: clock(texts.language, time.there(hub.lostAt)) }));
     this.main.toggleAttribute("data-stale", !this.stale.hidden);
   }
 }

@@ -5,11 +5,13 @@ import { LanguageChoice, ThemeChoice } from "../parts/choices.js";
 import { setTitle } from "../parts/title.js";
 
 export class SignIn extends Part {
-  #registering = false;
-
-  constructor(app) {
+  /**
+   * @param {import("../core/app.js").App} app
+   * @param {{registering?: boolean}} [before] the same page, in another language.
+   */
+  constructor(app, { registering = false } = {}) {
     super();
-    this.app = app;
+    Object.assign(this, { app, registering });
   }
 
   make() {
@@ -53,7 +55,7 @@ export class SignIn extends Part {
 
   #showAccount() {
     const { t } = this.app;
-    const registering = this.#registering;
+    const registering = this.registering;
     fill(
       this.account,
       h("label", {}, t("signin.email"), h("input", { name: "email", type: "email", autocomplete: "username", required: true })),
@@ -65,14 +67,14 @@ export class SignIn extends Part {
   }
 
   #turn() {
-    this.#registering = !this.#registering;
+    this.registering = !this.registering;
     this.#showAccount();
     this.account.querySelector("input").focus();
   }
 
   #account = ({ email, password, nickname }) => {
     const { session } = this.app;
-    return this.#registering ? session.register(email.trim(), password, nickname.trim()) : session.signIn(email.trim(), password);
+    return this.registering ? session.register(email.trim(), password, nickname.trim()) : session.signIn(email.trim(), password);
   };
 
   #token = async ({ token }) => {
@@ -91,7 +93,7 @@ export class SignIn extends Part {
       await how(Object.fromEntries(new FormData(form)));
     } catch (error) {
       this.told.hidden = false;
-      this.told.textContent = error.status === 401 ? this.app.t(this.#registering ? "signin.taken" : "signin.wrong") : this.app.explain(error);
+      this.told.textContent = error.status === 401 ? this.app.t(this.registering ? "signin.taken" : "signin.wrong") : this.app.explain(error);
     } finally {
       button.disabled = false;
     }

@@ -178,11 +178,11 @@ export class StationPage extends Part {
   #drawAge() {
     const station = this.#station;
     if (!station || !this.fact) return;
-    const { t, texts, clock } = this.app;
+    const { t, texts, clock, time } = this.app;
     const { status, heard } = station;
     if (!status) return setText(this.fact.age, t("station.no-status"));
     setText(this.fact.age, t("station.ago", { time: duration(texts.language, clock.now() - heard) }));
-    this.fact.age.title = moment(texts.language, heard);
+    this.fact.age.title = moment(texts.language, time.there(heard));
   }
 
   #drawDevices(devices, station) {

@@ -8,6 +8,8 @@ import { Ringer } from "./ringer.js";
 export const PHONE = "M5 4h4l2 5-2.5 1.5a11 11 0 0 0 5 5L15 13l5 2v4a1 1 0 0 1-1 1A16 16 0 0 1 4 5a1 1 0 0 1 1-1z";
 const MARK = "📞";
 const MAX_SHOWN = 3;
+/** Milliseconds after which a call is told by the station's id, where its name is still on its way. */
+const NAMED_WITHIN = 3_000;
 /** Moves between the page and the banner: Alt+C. */
 const isShortcut = (event) => event.altKey && !event.ctrlKey && !event.metaKey && event.code === "KeyC";
 
@@ -17,6 +19,7 @@ export class CallBanner extends Part {
   #before = null;
   #notification = null;
   #bright = true;
+  #unsaid = new Set();
 
   constructor(app) {
     super();
@@ -44,7 +47,8 @@ export class CallBanner extends Part {
     this.ringer = new Ringer(() => this.#draw());
     this.until(
       app.calls.on("change", () => this.#draw()),
-      app.calls.on("ring", (call) => this.#say(call)),
+      app.calls.on("ring", (call) => this.#rang(call)),
+      app.fleet.on("loaded", () => this.#say()),
       app.line.on("change", () => this.#draw()),
       app.hub.on("welcome", () => this.#draw()),
       app.fleet.on("change", () => app.calls.ringing.length && this.#draw()),
@@ -59,10 +63,19 @@ export class CallBanner extends Part {
     this.#stop();
   }
 
-  /** A station began to call: told once, and not at each second. */
-  #say({ stationId }) {
+  /** A station began to call: told once, and not at each second; by its name, which a page that was opened a moment ago does not know yet. */
+  #rang(call) {
+    this.#unsaid.add(call);
+    if (this.app.fleet.loaded) this.#say();
+    else setTimeout(() => this.#say(), NAMED_WITHIN);
+  }
+
+  #say() {
     const { app } = this;
-    const text = app.t("call.from", { name: nameOf(app, stationId) });
+    const calls = [...this.#unsaid].filter(({ outcome }) => outcome === "ringing");
+    this.#unsaid.clear();
+    if (!calls.length || !this.isConnected) return;
+    const text = app.t("call.from", { name: calls.map(({ stationId }) => nameOf(app, stationId)).join(", ") });
     setText(this.said, `${text} ${app.t("call.shortcut")}`);
     // only where somebody allowed it before: nobody is asked because a telephone rings
     if (!document.hidden || globalThis.Notification?.permission !== "granted") return;
@@ -140,8 +153,8 @@ export class CallBanner extends Part {
 
   /** Once a second: how long it has rung, and the title of a page that may be in another tab. */
   #tick() {
-    const { clock, texts, calls } = this.app;
-    for (const { call, time } of this.#rows.values()) setText(time, duration(texts.language, clock.now() - call.time));
+    const { time: hub, texts, calls } = this.app;
+    for (const { call, time } of this.#rows.values()) setText(time, duration(texts.language, hub.ago(call.time)));
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.#bright = still || !this.#bright;
     const plain = plainTitle();

@@ -82,7 +82,7 @@ export class EventList extends Part {
   #item(event) {
     const { texts } = this.app;
     const [kind, text, more] = this.#words(event);
-    const today = this.app.clock.now() - event.time < DAY / 2;
+    const today = this.app.time.ago(event.time) < DAY / 2;
     const time = h("time", { class: "small soft number", dateTime: new Date(event.time).toISOString(), title: moment(texts.language, event.time) }, (today ? clock : moment)(texts.language, event.time));
     return h("li", { class: "event", "data-kind": kind }, time, h("span", { class: "event-text" }, text, more && h("span", { class: "small soft event-more" }, more)));
   }

@@ -152,11 +152,11 @@ export class MetricChart extends Part {
   }
 
   #describe(numbers, low, high) {
-    const { t, texts } = this.app;
+    const { t, texts, time } = this.app;
     const say = (value) => reading(texts.language, this.metric, value);
     const at = this.#pickedAt();
     const range = !numbers.length ? t("chart.empty") : low === high ? t("chart.same", { value: say(low) }) : t("chart.range", { low: say(low), high: say(high) });
-    const picked = at < 0 ? "" : t("chart.reading", { value: say(this.#points[at].value), time: clock(texts.language, this.#points[at].time) });
+    const picked = at < 0 ? "" : t("chart.reading", { value: say(this.#points[at].value), time: clock(texts.language, time.there(this.#points[at].time)) });
     setText(this.note, picked || range);
     this.note.toggleAttribute("data-picked", at >= 0);
     const last = Math.max(0, this.#points.length - 1);

@@ -77,7 +77,7 @@ export class Tile {
   tick(now) {
     const { app, station } = this;
     const { language } = app.texts;
-    const since = station.since === null ? "" : app.t(station.online ? "wall.up" : "wall.down", { time: duration(language, app.fleet.ago(station.since)) });
+    const since = station.since === null ? "" : app.t(station.online ? "wall.up" : "wall.down", { time: duration(language, app.time.ago(station.since)) });
     this.since.set(since);
     if (station.since !== this.#since) {
       this.#since = station.since;

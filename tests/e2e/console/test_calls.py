@@ -5,10 +5,10 @@ import re
 
 import httpx
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from devices.camera import Cameras
-from devices.station import Job
+from devices.station import Job, Station
 from tests.e2e.console.calling import accept, call, edge, no_camera, plays, rings
 from tests.e2e.console.conftest import Console
 from tests.e2e.waiting import GUARD, until
@@ -133,6 +133,42 @@ async def test_several_calls_and_only_one_at_a_time(console: Console) -> None:
     await expect(operator.locator(".call-head .call-name")).to_have_text("st-2")
 
 
+async def absent(console: Console, station_id: str) -> Station:
+    """A station that calls, and comes to no call."""
+    station = console.station(station_id)
+
+    @station.on("join-room")
+    async def join(_job: Job) -> None: ...
+
+    await console.connect(station)
+    await station.call_center()
+    return station
+
+
+async def test_a_question_that_is_void(console: Console) -> None:
+    """Whether one call may end for another is asked, in words that are so, as long as there are both; then why not."""
+    operator = await console.page("operator")
+    first, second = [await absent(console, f"st-{number}") for number in (1, 2)]
+    await expect(rings(operator)).to_have_count(2)
+    await accept(operator)
+    await expect(operator.locator(".call-words")).to_have_text("Calling st-1…")
+    await operator.get_by_role("button", name="Accept the call of st-2").click()
+    dialog, notice = operator.locator("dialog"), operator.locator(".notice")
+    await expect(dialog).to_contain_text("You are calling st-1. To speak with st-2, that call ends.")
+    await second.close()
+    await expect(dialog).to_have_count(0)
+    await expect(notice).to_have_text(["st-2 is not calling any more: Missed: the station disconnected"])
+    await expect(operator.locator(".call-words")).to_have_text("Calling st-1…")
+    third = await absent(console, "st-3")
+    await operator.get_by_role("button", name="Accept the call of st-3").click()
+    await expect(dialog).to_contain_text("st-3")
+    await first.close()
+    await expect(dialog).to_have_count(0)
+    await expect(notice.last).to_have_text("The call with st-1 has ended.")
+    await expect(rings(operator)).to_have_count(1)
+    await third.close()
+
+
 async def test_decline_leaves_the_call_to_others(console: Console) -> None:
     """Declined, it is silent here and rings there; answered there, the list here says so."""
     one, other = await console.page("operator", "/calls"), await console.page("operator")
@@ -229,6 +265,36 @@ async def test_by_keyboard_alone(console: Console) -> None:
     await in_call(operator, station)
 
 
+async def test_a_page_that_is_opened_while_it_rings(console: Console) -> None:
+    """What this browser declined rings in no tab of it any more; the rest is told by name, and has rung as long as it has."""
+    admin = console.hub.tokens.mint_user("root", role="admin")
+    async with httpx.AsyncClient(base_url=console.hub.http_url, headers={"Authorization": f"Bearer {admin}"}) as http:
+        assert (await http.post("/stations", json={"stationId": "st-2", "name": "North gate"})).status_code == 201
+    operator = await console.page("operator")
+    second = await console.page(None, context=operator.context)
+    for number in (1, 2):
+        await absent(console, f"st-{number}")
+    await expect(rings(second)).to_have_count(2)
+    await expect(operator.locator(".call-row").nth(1)).to_contain_text("2 sec")
+    await operator.get_by_role("button", name="Decline the call of st-1").click()
+    await expect(rings(second)).to_have_count(1)
+    await operator.context.add_init_script("const now = Date.now; Date.now = () => now() + 7_200_000")
+    await second.route("**/stations?*", _later)
+    await second.reload()
+    await expect(rings(second)).to_have_count(1)
+    await expect(second.locator("hub-call-banner [role=alert]")).to_have_text(
+        "Incoming call from North gate. Alt+C moves here."
+    )
+    await expect(second.locator(".call-row")).to_contain_text(re.compile(r"(?<!\d)([2-9]|[1-5]\d) sec"))
+    await second.evaluate("location.hash = '#/calls'")
+    await expect(second.locator(".call-outcome")).to_have_text(["Ringing", "Declined by you"])
+
+
+async def _later(route: Route) -> None:
+    await asyncio.sleep(0.5)  # the list of names comes after the calls
+    await route.continue_()
+
+
 async def test_silence_is_kept(console: Console) -> None:
     """Silenced, calls are seen and not heard, after a reload too."""
     operator, station = await console.page("operator"), await edge(console)
@@ -311,6 +377,23 @@ async def test_the_hub_goes_in_a_call(console: Console) -> None:
     await expect(operator.locator(".call-words")).to_have_text("")
     await in_call(operator, station)
     await expect(operator.locator("hub-call-view")).to_have_attribute("data-size", "large")
+
+
+async def test_hanging_up_while_the_hub_is_away(console: Console) -> None:
+    """The other side knows it at once, from the connection between the two, and can call again when the hub is back."""
+    operator, station = await console.page("operator"), await edge(console)
+    await call(station)
+    await accept(operator)
+    await in_call(operator, station)
+    console.expect("ERR_CONNECTION_REFUSED|WebSocket connection|401|503")
+    await console.stop()
+    await expect(station.locator(".call-words")).to_contain_text("The connection to the hub was lost")
+    await operator.get_by_role("button", name="Hang up").click()
+    # an interrupted connection is given 8 s to come back, after the 7 s in which it is noticed
+    await expect(station.locator(".call-words")).to_have_text("Control centre ended the call.", timeout=5_000)
+    await console.start()
+    await call(station)
+    await expect(rings(operator)).to_have_count(1)
 
 
 async def test_only_the_operators_socket_breaks(console: Console) -> None:

@@ -153,6 +153,33 @@ async def test_languages_and_theme(console: Console) -> None:
     assert await chinese.evaluate(dark) != light_paper
 
 
+async def test_what_is_typed_outlives_a_language(console: Console) -> None:
+    """Another language is no reason to type anything again; and one that another tab chooses changes nothing here."""
+    page = await console.page(None)
+    await page.get_by_role("button", name="No account yet?").click()
+    await page.get_by_label("Email").fill(EMAIL)
+    await page.get_by_label("Name").first.fill("Night")
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_text("Use a token").click()
+    await page.get_by_label("Token").fill("eyJ")
+    await page.get_by_label("Language").select_option("zh")
+    await expect(page.get_by_label("邮箱")).to_have_value(EMAIL)
+    await expect(page.get_by_label("昵称").first).to_have_value("Night")
+    await expect(page.get_by_label("密码")).to_have_value(PASSWORD)
+    await expect(page.get_by_label("令牌")).to_have_value("eyJ")
+    await page.get_by_role("button", name="注册", exact=True).click()
+    await expect(page.locator(".who")).to_have_text("Night · 观察者")
+    admin = await console.page("admin", "/admin/users")
+    await admin.get_by_role("button", name="New user").click()
+    await admin.get_by_label("Email").fill(EMAIL)
+    other = await console.page(None, context=admin.context)
+    await other.get_by_label("Language").select_option("zh")
+    await other.get_by_label("外观").select_option("dark")
+    await expect(admin.locator("html")).to_have_attribute("data-theme", "dark")  # it heard of both
+    await expect(admin.get_by_label("Email")).to_have_value(EMAIL)
+    await admin.get_by_role("button", name="Cancel").click()
+
+
 async def test_policy(console: Console) -> None:
     """No script but the hub's files runs, and no text becomes an element: not even by the page's own hand."""
     page = await console.page("operator")

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from typing import Any, Final
 
 import httpx
@@ -223,6 +224,37 @@ async def test_gate(console: Console) -> None:
     await expect(other.locator("hub-events .event")).to_contain_text('{"open":true}')
 
 
+@pytest.mark.parametrize("hours", [-3, 3])
+async def test_a_clock_that_is_wrong(console: Console, hours: int) -> None:
+    """A browser whose clock is hours off shows all in the order in which it was, at the hub's time."""
+    await enter(console)
+    context = await console.context()
+    await context.add_init_script(f"const now = Date.now; Date.now = () => now() + {hours * 3_600_000}")
+    page = await console.page("operator", "/station/st-1", context=context)
+    await expect(page.locator(".station-head .state")).to_have_text("Disconnected")
+    house = await gatehouse(console)
+    await expect(page.locator("hub-events .event-text")).to_have_text(["Connected"])
+    since = await page.locator(".fact", has_text="Since").locator("dd").inner_text()
+    shown = await page.locator("hub-events time").inner_text()
+    assert abs(_seconds(shown) - _seconds(since)) <= 1
+    await expect(await send_other(page, "no-such-command")).to_contain_text("The station failed: ")
+    await house.station.close()
+    events = page.locator("hub-events .event")
+    await expect(events).to_have_count(3)
+    await expect(events).to_contain_text(["Disconnected", "Command no-such-command", "Connected"])
+    at = await page.locator("hub-events time").evaluate_all("all => all.map(one => Date.parse(one.dateTime))")
+    assert at == sorted(at, reverse=True)
+    assert abs(at[0] / 1000 - time.time()) < 60
+
+
+def _seconds(text: str) -> int:
+    """The time of day that a text ends with, in seconds."""
+    found = re.search(r"(\d\d):(\d\d):(\d\d)$", text)
+    assert found is not None, text
+    hours, minutes, seconds = map(int, found.groups())
+    return (hours * 60 + minutes) * 60 + seconds
+
+
 async def test_commands_that_fail(console: Console) -> None:
     """The station's own words, no such command, no answer in time, bad JSON, and a station that is gone."""
     house = await gatehouse(console)
@@ -247,6 +279,21 @@ async def test_commands_that_fail(console: Console) -> None:
     await house.station.close()
     await expect(page.get_by_role("button", name="Send command")).to_be_disabled()
     await expect(page.locator("#command-refusal")).to_have_text("The station is offline.")
+
+
+async def test_a_command_that_is_half_typed(console: Console) -> None:
+    """Another language leaves it as it is, unfolded, and what is wrong with it is told."""
+    await gatehouse(console)
+    page = await console.page("operator", "/station/st-1")
+    await page.get_by_text("Send another command").click()
+    await page.get_by_label("Type").fill("open-gate")
+    await page.get_by_label("Parameters").fill('{"lane": ')
+    await page.get_by_label("Deadline").fill("")
+    await page.get_by_label("Language").select_option("zh")
+    await expect(page.get_by_label("类型")).to_have_value("open-gate")
+    await expect(page.locator("textarea")).to_have_value('{"lane": ')
+    await expect(page.locator("input[name=timeout]")).to_have_value("")
+    await expect(page.locator(".field-error")).to_be_visible()
 
 
 async def test_viewer(console: Console) -> None:

@@ -384,6 +384,21 @@ async def test_list_that_cannot_be_read(console: Console) -> None:
     await expect(page.locator(".tile-link")).to_have_text(["st-1"])
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_a_tag_of_many_letters(console: Console, width: int) -> None:
+    """The longest tag makes its filter no wider than it is useful, and the page no wider than it is."""
+    tag = "W" * 64
+    await enter(console, {"stationId": "st-1", "tags": [tag]})
+    page = await console.page(viewport={"width": width, "height": 800})
+    choice = page.get_by_label("Tag")
+    await choice.select_option(tag)
+    box = await choice.bounding_box()
+    assert box is not None
+    assert box["width"] <= 256
+    assert await page.evaluate("document.querySelector('main').scrollWidth <= innerWidth")
+    await console.picture(page, f"wall-long-tag-{width}")
+
+
 async def test_chinese_on_a_telephone(console: Console) -> None:
     """In Chinese, dark, on 390 pixels nothing is cut off sideways, and axe finds nothing serious in either view."""
     await enter(console, {"stationId": "st-1", "name": "东门" * 40, "location": "机场" * 40, "tags": ["车库"]})
