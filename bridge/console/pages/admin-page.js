@@ -1,7 +1,6 @@
 /** What the pages for admins have in common: their own navigation, what is live, and what went wrong. */
 import { fill, h, Part } from "../lib/dom.js";
 import { adminOf } from "../core/admin.js";
-import { Conflict } from "../core/changes.js";
 
 const PAGES = ["", "stations", "users", "rooms", "audit"];
 
@@ -23,12 +22,6 @@ export class AdminPage extends Part {
 
   shown() {
     this.until(this.models.monitor.hold());
-  }
-
-  /** What somebody else changed meanwhile, by field; null: it is not that. @param {Record<string, (value: any) => string>} words for the values of each field. */
-  conflicts(error, words) {
-    if (!(error instanceof Conflict)) return null;
-    return error.names.map((field) => ({ field, text: this.app.t("form.conflict", { value: words[field](error.now[field]) || "–" }) }));
   }
 
   /** What the API said no to, by field where it names one: `field: why`. */

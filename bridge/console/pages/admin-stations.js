@@ -116,17 +116,18 @@ export class AdminStations extends AdminList {
 
   #change(station) {
     const { t, api } = this.app;
-    const path = stationPath(station.stationId);
-    const changes = new Changes({ item: station, read: () => api.get(path), write: (values) => api.patch(path, values) });
-    const list = (values) => values.join(", ");
-    const words = { name: String, location: String, tags: list, cameras: (cameras) => list(cameras.map(({ name, cameraId }) => name || cameraId)) };
     openForm(this, this.app, {
       title: t("stations.change", { id: station.stationId }),
       action: t("form.save"),
       fields: this.#fields(station),
-      submit: (values) => changes.save({ ...values, tags: tagsOf(values.tags) }),
+      submit: async (values) => {
+        // what somebody else changed meanwhile, and this form did not, stays
+        const given = Object.entries({ ...values, tags: tagsOf(values.tags) });
+        const changes = Object.fromEntries(given.filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(station[name])));
+        return Object.keys(changes).length ? api.patch(stationPath(station.stationId), changes) : station;
+      },
       done: () => this.#done("stations.was-changed", station),
-      explain: (error) => this.conflicts(error, words) ?? this.#failed(error),
+      explain: (error) => this.#failed(error),
     });
   }
 

@@ -1,5 +1,4 @@
 /** The accounts. */
-import { Changes } from "../core/changes.js";
 import { h } from "../lib/dom.js";
 import { moment } from "../lib/format.js";
 import { openForm } from "../parts/form.js";
@@ -80,9 +79,6 @@ export class AdminUsers extends AdminList {
   #change(user) {
     const { t, api } = this.app;
     const text = [t("users.ends")];
-    const path = `users/${user.id}`;
-    const changes = new Changes({ item: user, read: () => api.get(path), write: (values) => api.patch(path, values) });
-    const words = { nickname: (name) => name, role: (role) => t(`role.${role}`), disabled: (disabled) => t(disabled ? "users.disabled" : "users.active") };
     if (this.#own(user)) text.push(t("users.own"));
     openForm(this, this.app, {
       title: t("users.change", { name: user.email }),
@@ -94,10 +90,14 @@ export class AdminUsers extends AdminList {
         this.#password({ label: t("users.new-password"), hint: t("users.keep-password") }),
         { name: "disabled", kind: "checkbox", label: t("users.disable"), value: user.disabled },
       ],
-      // a role that stays as it is would end the sessions, too
-      submit: ({ password, ...values }) => changes.save(password ? { ...values, password } : values),
+      submit: async ({ password, ...values }) => {
+        // a role that stays as it is ends the sessions, too: only what is another is sent
+        const changes = Object.fromEntries(Object.entries(values).filter(([name, value]) => value !== user[name]));
+        if (password) changes.password = password;
+        return Object.keys(changes).length ? api.patch(`users/${user.id}`, changes) : user;
+      },
       done: (changed) => this.#done("users.was-changed", changed),
-      explain: (error) => this.conflicts(error, words) ?? this.#failed(error),
+      explain: (error) => this.#failed(error),
     });
   }
 

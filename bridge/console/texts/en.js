@@ -195,7 +195,6 @@ export default {
   "form.cancel": "Cancel",
   "form.save": "Save",
   "form.busy": "Sending…",
-  "form.conflict": "Somebody else changed this meanwhile, to: {value}. Save again to put yours in its place.",
   "form.required": "This is required.",
   "list.search": "Search",
   "list.any": "Any",

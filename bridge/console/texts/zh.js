@@ -194,7 +194,6 @@ export default {
   "form.cancel": "取消",
   "form.save": "保存",
   "form.busy": "正在发送…",
-  "form.conflict": "他人刚刚已将此项改为：{value}。再次保存将以您的内容覆盖。",
   "form.required": "此项必填。",
   "list.search": "搜索",
   "list.any": "全部",
