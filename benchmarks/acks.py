@@ -11,7 +11,6 @@ the servers share the machine: where the load is the limit, the server's own CPU
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import Any, Final
 
 from benchmarks.ack_load import REQUEST, Figures, LoadError, NotServed, Shape, Target, load
 from benchmarks.brokers import BrokerError, raise_descriptor_limit
+from benchmarks.figures import machine
 from benchmarks.process import ProcessEnded
 from benchmarks.whole_hub import TOKENS, HubError, RunningHub, running_hub
 
@@ -157,7 +157,7 @@ def main() -> None:
     except (BrokerError, HubError, LoadError, ProcessEnded) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    figures = {"python": platform.python_version(), "cpus": os.cpu_count(), **summary(rows), "runs": rows}
+    figures = {**machine(), **summary(rows), "runs": rows}
     text = json.dumps(figures, indent=2)
     print(json.dumps({key: value for key, value in figures.items() if key != "runs"}, indent=2))
     if options.json:

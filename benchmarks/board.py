@@ -7,14 +7,12 @@ the longest step between, and of all in a second; with the numbers of ten minute
 
 import argparse
 import gc
-import json
-import os
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from time import thread_time
 from typing import Any, Final
 
+from benchmarks.figures import machine, tell
 from devices.clock import SystemClock
 from hub.history import EVERY, History
 from hub.status import AHEAD, StatusBoard
@@ -96,14 +94,11 @@ def main() -> None:
     parser.add_argument("--stations", type=int, default=10_000)
     options = parser.parse_args()
     figures: dict[str, Any] = {
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
+        **machine(),
         "stations": options.stations,
         "watched": measure(options.stations),
     }
-    print(json.dumps(figures, indent=2))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    tell(figures, options.json)
 
 
 if __name__ == "__main__":

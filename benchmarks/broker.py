@@ -13,8 +13,6 @@ will, the fourth QoS 1 to sessions on disk. Machines are noisy: compare within o
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 from bisect import bisect_left
@@ -26,6 +24,7 @@ from typing import Any, Final
 from benchmarks.broker_modes import curve, durable, hold
 from benchmarks.broker_table import METRICS, table, verdicts
 from benchmarks.brokers import BROKERS, BrokerError, NotInstalled, raise_descriptor_limit, running
+from benchmarks.figures import machine
 from benchmarks.generator import SOCKETS, Generator, generators
 from benchmarks.mqtt_client import LoadError
 
@@ -229,8 +228,7 @@ def main() -> None:
     except (BrokerError, LoadError) as error:
         sys.exit(f"benchmarks.broker: {error}")
     about = {
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
+        **machine(),
         "stations": stations,
         "seconds": options.seconds,
     }

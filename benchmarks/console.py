@@ -19,7 +19,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from typing import Any, Final
 import httpx
 from playwright.async_api import Browser, CDPSession, Page, async_playwright
 
+from benchmarks.figures import machine, tell
 from benchmarks.whole_hub import SECRET, TOKENS, HubError, RunningHub, running_hub
 
 __all__ = ["main"]
@@ -221,8 +221,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     steady = phases["steady"]
     return {
         "chromium": version,
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
+        **machine(),
         "loadAverage": round(os.getloadavg()[0], 2),
         "stations": options.stations,
         "view": options.view,
@@ -251,10 +250,7 @@ def main() -> None:
         figures = asyncio.run(run(options))
     except HubError as failed:
         sys.exit(str(failed))
-    text = json.dumps(figures, indent=2)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n")
+    tell(figures, options.json)
     sys.exit(0 if all(figures["met"].values()) else 1)
 
 

@@ -6,16 +6,15 @@ Each has a process of its own, whose memory is read before and after; the time i
 """
 
 import argparse
-import json
 import multiprocessing
 import os
-import platform
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import process_time
 from typing import Any, Final
 
+from benchmarks.figures import machine, tell
 from benchmarks.process import memory_kb
 from devices.messages import Device, Status, load
 from hub.history import EVERY, ROWS, History
@@ -125,15 +124,12 @@ def main() -> None:
     parser.add_argument("--stations", type=int, default=10_000)
     options = parser.parse_args()
     figures: dict[str, Any] = {
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
+        **machine(),
         "stations": options.stations,
         "numbersOfAStation": sum(len(device.metrics) for device in _reports("st")[0][1]),
         "ways": measure(options.stations),
     }
-    print(json.dumps(figures, indent=2))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    tell(figures, options.json)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ browser has heard of every station, once. Native door and, where it is served, S
 import argparse
 import asyncio
 import json
-import os
-import platform
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -23,6 +21,7 @@ import uvloop
 from benchmarks.ack_load import Client, Figures, LoadError, NotServed, Target, connect_all, masked
 from benchmarks.acks import native, socketio
 from benchmarks.brokers import BrokerError, raise_descriptor_limit
+from benchmarks.figures import machine
 from benchmarks.process import ProcessEnded, cpu_seconds
 from benchmarks.whole_hub import TOKENS, HubError, RunningHub, running_hub
 
@@ -188,8 +187,7 @@ def main() -> None:
     doors = {door: _medians(found) for door, found in runs.items()}
     met = all(found["register_cpu_s"] < TARGET_SECONDS for found in doors.values())
     figures: dict[str, Any] = {
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
+        **machine(),
         "stations": options.stations,
         "browsers": options.browsers,
         "doors": doors,

@@ -10,9 +10,6 @@ of them on uvloop. Every server does the same work: parse a JSON request, write 
 """
 
 import argparse
-import json
-import os
-import platform
 import socket
 import subprocess
 import sys
@@ -28,6 +25,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websockets
 
 from benchmarks.ack_load import REQUEST, Shape, Target, load
+from benchmarks.figures import machine, tell
 from bridge.connection import Settings, protocol_class
 from bridge.door import Door, Handshake, Wire
 from bridge.gateway import Gateway
@@ -169,18 +167,14 @@ def main() -> None:
         return
     rates = {name: measure(name, options.seconds) for name in SERVERS}
     figures = {
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
+        **machine(),
         "connections": SHAPE.connections,
         "inFlight": SHAPE.in_flight,
         "acksPerSecond": rates,
         "oursTo": {name: round(rates["ours"] / rate, 2) for name, rate in rates.items() if name != "ours"},
         "hubTo": {name: round(rates["hub"] / rate, 2) for name, rate in rates.items() if name != "hub"},
     }
-    text = json.dumps(figures, indent=2)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n")
+    tell(figures, options.json)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,14 @@ from typing import Final, NamedTuple
 
 from devices.messages import Device
 
-__all__ = ["EVERY", "WINDOW", "History", "Recorded", "Series"]
+__all__ = ["EVERY", "ROWS", "WINDOW", "History", "Recorded", "Series"]
 
 WINDOW: Final = 600.0
 """Seconds that are kept."""
 EVERY: Final = 5.0
 """Seconds of which one report is kept."""
 ROWS: Final = int(WINDOW / EVERY)
+"""Reports of one station that are kept."""
 MAX_SERIES: Final = 96
 """Numbers of one station that are kept; a report may hold thousands."""
 MAX_NAME: Final = 256

@@ -141,13 +141,10 @@ class StatusBoard:
 
     def read_ahead(self) -> None:
         """Reads a little of what waits: once in each window what the next flush will want, and some for the history."""
-        raw, watched, ahead = self._raw, self._watched, self._ahead
-        some: Collection[str] = raw if watched is None or len(raw) <= len(watched) else watched
-        for station_id in [
-            sid for sid in some if sid not in ahead and sid in raw and (watched is None or sid in watched)
-        ]:
-            ahead.add(station_id)  # one that says much is read twice in a window, not each time
-            self.read(station_id)
+        for station_id in self._waiting(self._watched):
+            if station_id not in self._ahead:  # one that says much is read twice in a window, not each time
+                self._ahead.add(station_id)
+                self.read(station_id)
         if self._history is not None:
             self._sample()
 
@@ -198,5 +195,13 @@ class StatusBoard:
         return [station_id for station_id, old in before.items() if self._state[station_id] != old]
 
     def _read_all(self, watched: Collection[str] | None) -> None:
-        for station_id in list(self._raw) if watched is None else [sid for sid in watched if sid in self._raw]:
+        for station_id in self._waiting(watched):
             self.read(station_id)
+
+    def _waiting(self, watched: Collection[str] | None) -> list[str]:
+        """The stations watched (None: all) that have something to be read; looks through the fewer of the two."""
+        if watched is None:
+            return list(self._raw)
+        if len(self._raw) <= len(watched):
+            return [station_id for station_id in self._raw if station_id in watched]
+        return [station_id for station_id in watched if station_id in self._raw]

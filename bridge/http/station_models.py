@@ -13,6 +13,7 @@ __all__ = [
     "CreatedStation",
     "NewStation",
     "RotatedKey",
+    "SeriesItem",
     "StationChanges",
     "StationHistory",
     "StationItem",

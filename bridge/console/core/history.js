@@ -1,6 +1,7 @@
 /** What numbers the devices reported in the last minutes: of the stations that this page has seen lately, and what the hub kept of those that somebody looks at. */
 import { Emitter } from "../lib/emitter.js";
 import { browserClock } from "./hub.js";
+import { stationPath } from "./ids.js";
 import { Reports } from "./reports.js";
 
 /** More than a wall shows at once: else each would be forgotten before its next report. About 50 KB each. */
@@ -37,7 +38,7 @@ export class History extends Emitter {
   async recall(stationId) {
     const round = this.#round;
     const asked = this.clock.now();
-    const kept = await this.api.get(`stations/${encodeURIComponent(stationId)}/history`).catch(() => null);
+    const kept = await this.api.get(`${stationPath(stationId)}/history`).catch(() => null);
     if (kept === null || round !== this.#round || !kept.times.length) return;
     // an answer that was long on its way says little of the hub's clock
     const ahead = this.time.ahead ?? (asked + this.clock.now()) / 2 - kept.now;

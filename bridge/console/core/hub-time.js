@@ -43,7 +43,7 @@ export class HubTime extends Emitter {
     const before = this.ahead;
     // a slow answer says less than a quick one did before, unless it contradicts that: a clock was set
     if (before !== null && within >= this.#within && Math.abs(ahead - before) <= within + this.#within) return;
-    Object.assign(this, { ahead });
+    this.ahead = ahead;
     this.#within = within;
     this.emit("change", before === null ? null : ahead - before);
   }

@@ -32,6 +32,15 @@ async def in_call(operator: Page, station: Page) -> None:
     await plays(station.locator(".call-remote video"))
 
 
+async def talking(console: Console) -> tuple[Page, Page]:
+    """An operator and an edge page that called, in their call."""
+    operator, station = await console.page("operator"), await edge(console)
+    await call(station)
+    await accept(operator)
+    await in_call(operator, station)
+    return operator, station
+
+
 async def test_call_with_video_both_ways(console: Console) -> None:
     """A call rings on two consoles; one accepts, the other is silent; both sides see each other, until the operator hangs up."""
     one, other = await console.page("operator"), await console.page("operator", "/calls")
@@ -57,10 +66,7 @@ async def test_call_with_video_both_ways(console: Console) -> None:
 
 async def test_the_station_hangs_up(console: Console) -> None:
     """The call ends at the console, which says so and offers to call again; called again, the station comes by itself."""
-    operator, station = await console.page("operator"), await edge(console)
-    await call(station)
-    await accept(operator)
-    await in_call(operator, station)
+    operator, station = await talking(console)
     await station.get_by_role("button", name="Hang up").click()
     await expect(operator.locator(".call-words")).to_have_text("st-1 ended the call.")
     await expect(station.locator(".edge-talk")).to_be_hidden()
@@ -74,10 +80,7 @@ async def test_the_station_hangs_up(console: Console) -> None:
 
 async def test_a_small_call_stays_on_other_pages(console: Console) -> None:
     """Whoever goes elsewhere in a call keeps it in a corner; a change of language does not end it; its end closes it."""
-    operator, station = await console.page("operator"), await edge(console)
-    await call(station)
-    await accept(operator)
-    await in_call(operator, station)
+    operator, station = await talking(console)
     await operator.evaluate("location.hash = '#/'")
     await expect(operator.locator(".call-view")).to_have_attribute("data-size", "small")
     await operator.get_by_label("Language").select_option("zh")
@@ -91,10 +94,7 @@ async def test_a_small_call_stays_on_other_pages(console: Console) -> None:
 
 async def test_microphone_and_camera_go_off(console: Console) -> None:
     """Muted and hidden, the other side gets silence and black; and both come back."""
-    operator, station = await console.page("operator"), await edge(console)
-    await call(station)
-    await accept(operator)
-    await in_call(operator, station)
+    operator, station = await talking(console)
     await operator.get_by_role("button", name="Mute").click()
     await operator.get_by_role("button", name="Camera off").click()
     await expect(operator.locator(".call-own")).to_be_hidden()
@@ -279,20 +279,22 @@ async def test_a_page_that_is_opened_while_it_rings(console: Console) -> None:
     await operator.get_by_role("button", name="Decline the call of st-1").click()
     await expect(rings(second)).to_have_count(1)
     await operator.context.add_init_script("const now = Date.now; Date.now = () => now() + 7_200_000")
-    await second.route("**/stations?*", _later)
+    heard = asyncio.Event()
+
+    async def later(route: Route) -> None:  # the list of names comes after the calls
+        await heard.wait()
+        await route.continue_()
+
+    await second.route("**/stations?*", later)
     await second.reload()
     await expect(rings(second)).to_have_count(1)
+    heard.set()
     await expect(second.locator("hub-call-banner [role=alert]")).to_have_text(
         "Incoming call from North gate. Alt+C moves here."
     )
     await expect(second.locator(".call-row")).to_contain_text(re.compile(r"(?<!\d)([2-9]|[1-5]\d) sec"))
     await second.evaluate("location.hash = '#/calls'")
     await expect(second.locator(".call-outcome")).to_have_text(["Ringing", "Declined by you"])
-
-
-async def _later(route: Route) -> None:
-    await asyncio.sleep(0.5)  # the list of names comes after the calls
-    await route.continue_()
 
 
 async def test_silence_is_kept(console: Console) -> None:
@@ -359,10 +361,7 @@ async def test_nobody_comes(console: Console) -> None:
 
 async def test_the_hub_goes_in_a_call(console: Console) -> None:
     """Picture and sound go on while the hub is away and after; both sides say what is lost; the station is called again."""
-    operator, station = await console.page("operator"), await edge(console)
-    await call(station)
-    await accept(operator)
-    await in_call(operator, station)
+    operator, station = await talking(console)
     console.expect("ERR_CONNECTION_REFUSED|WebSocket connection|401|503")
     await console.stop()
     await expect(operator.locator(".call-words")).to_contain_text("The connection to the hub was lost")
@@ -381,10 +380,7 @@ async def test_the_hub_goes_in_a_call(console: Console) -> None:
 
 async def test_hanging_up_while_the_hub_is_away(console: Console) -> None:
     """The other side knows it at once, from the connection between the two, and can call again when the hub is back."""
-    operator, station = await console.page("operator"), await edge(console)
-    await call(station)
-    await accept(operator)
-    await in_call(operator, station)
+    operator, station = await talking(console)
     console.expect("ERR_CONNECTION_REFUSED|WebSocket connection|401|503")
     await console.stop()
     await expect(station.locator(".call-words")).to_contain_text("The connection to the hub was lost")
@@ -398,10 +394,7 @@ async def test_hanging_up_while_the_hub_is_away(console: Console) -> None:
 
 async def test_only_the_operators_socket_breaks(console: Console) -> None:
     """The hub tells the station that the operator is gone; as he is still seen, the call goes on."""
-    operator, station = await console.page("operator"), await edge(console)
-    await call(station)
-    await accept(operator)
-    await in_call(operator, station)
+    operator, station = await talking(console)
     peer = next(peer for peer in console.hub.gateway.peers.values() if peer.identity.role == "operator")
     peer.close(1012, "")
     await expect(station.locator(".call-words")).to_contain_text("The connection to the hub was lost")
